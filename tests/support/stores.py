@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from router.jobs.database import Database, Instant, open_database
 from support.pgbouncer import PgBouncer
@@ -16,6 +17,8 @@ KINDS = ("sqlite", "postgresql")
 EVERYWHERE = pytest.mark.parametrize("store_address", [*KINDS, "pgbouncer"], indirect=True)
 ON_SQLITE = pytest.mark.parametrize("store_address", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("store_address", ["postgresql"], indirect=True)
+# begins of transactions, and PostgreSQL's clock
+NOT_COUNTED = ("BEGIN", "PRAGMA", "NOTIFY", "SELECT set_config", "SELECT extract(epoch")
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +85,19 @@ def instant(database: Database) -> Instant:
     """Return the time of leases."""
     with database.read() as db:
         return database.instant(db)
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect the statements of all stores while the block runs."""
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if not statement.lstrip().startswith(NOT_COUNTED):
+            asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
