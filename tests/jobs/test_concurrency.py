@@ -1,7 +1,7 @@
 """Threads and processes on one store: no job twice, none lost, changes in order."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from multiprocessing import get_context
@@ -32,12 +32,12 @@ def job(number: int) -> Job:
     return Job(f"{number:032x}", "me", "m", TASK, created_at=time.time())
 
 
-def claim_until(store: JobStore, engine: str, is_over: Callable[[], bool]) -> Iterator[str]:
-    """Yield the id of each job that an engine gets."""
+def claim_all(store: JobStore, engine: str, claimed: list[str]) -> None:
+    """Add the id of each job that an engine gets, until all are there."""
     deadline = time.monotonic() + 4 * PATIENCE
-    while not is_over() and time.monotonic() < deadline:
+    while len(claimed) < JOBS and time.monotonic() < deadline:
         if (claim := store.claim(engine, ANY)) is not None:
-            yield claim[1].id
+            claimed.append(claim[1].id)
         else:
             time.sleep(0.005)
 
@@ -68,8 +68,7 @@ def test_threads_that_add_and_claim_have_each_job_once_and_each_change_in_order(
             stores[n].add(job(number))
 
     def claim(n: int) -> None:
-        for found in claim_until(stores[n], f"e{n}", lambda: len(claimed) >= JOBS):
-            claimed.append(found)
+        claim_all(stores[n], f"e{n}", claimed)
 
     with ThreadPoolExecutor(2 * HALF + 1) as threads:
         reader = threads.submit(read_changes, opened(databases[1]), is_over)
