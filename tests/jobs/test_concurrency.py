@@ -43,7 +43,7 @@ def claim_all(store: JobStore, engine: str, claimed: list[str]) -> None:
 
 
 def read_changes(store: JobStore, is_over: Event) -> list[tuple[int, int, frozenset[str]]]:
-    """Follow the changes to the last one; return each reading: from, to, and its jobs."""
+    """Follow the changes to the last one; return readings: from, to, jobs."""
     readings, since = [], 0
     while True:
         was_over = is_over.is_set()

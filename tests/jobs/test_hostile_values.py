@@ -208,7 +208,7 @@ def test_names_come_in_the_order_of_their_bytes_where_a_dictionary_rules(diction
 
 
 def in_order(database: Database) -> list[list[str]]:
-    """Return the names of owners, of queues, and of a ledger's owners, in each store's order."""
+    """Return names in each store's order: of owners, queues, and the ledger."""
     store, owners = opened(database), OwnerStore(database)
     for number, name in enumerate(reversed(NAMES)):
         store.add(job(number, model=name))

@@ -50,7 +50,7 @@ def there(open_store: Callable[[], Database]) -> Machine:
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
-    """Return a block that runs by another machine's boot and clocks; its wall clock is an hour slow."""
+    """Return a block on another machine: its boot, its clocks, an hour slow."""
     uptime, wall = clock.now, time.time
 
     @contextmanager
