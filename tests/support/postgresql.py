@@ -61,10 +61,11 @@ class Postgres(Daemon):
         """Return a database's address for SQLAlchemy."""
         return f"postgresql+psycopg://framegate@127.0.0.1:{self.port}/{database}"
 
-    def create(self, name: str) -> str:
-        """Create an empty database and return its address."""
+    def create(self, name: str, template: str = "template0") -> str:
+        """Create a copy of a database, usually an empty one, and return its address."""
         # half the time of wal_log, since a checkpoint without fsync is quick
-        self._execute(SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(Identifier(name)))
+        statement = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        self._execute(statement.format(Identifier(name), Identifier(template)))
         return self.url(name)
 
     def drop(self, name: str) -> None:
