@@ -52,7 +52,7 @@ class EngineStore:
             statement = update(engines).where(here).values(draining=draining).returning(engines)
             return next((engine_of(row, this.now - row["seen"]) for row in db.execute(statement).mappings()), None)
 
-        return self._db.change(change, durable=False)
+        return self._db.change(change, durable=self._db.is_shared)
 
     def held(self, engine: str) -> tuple[Lease, Job] | None:
         """Return the job that an engine holds, and its lease; None without one."""

@@ -73,7 +73,7 @@ class PostgresDatabase(Database):
         return self._reading.connect()
 
     @contextmanager
-    def write(self, *, durable: bool = True, ordered: bool = True) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True, ordered: bool = True, announced: bool = True) -> Iterator[Connection]:
         options = {"synchronous": "on" if durable else "off"}
         with self._engine.begin() as connection:
             begin, lock = (ORDERED, _lock(WRITES)) if ordered else (UNORDERED, {})
@@ -85,7 +85,7 @@ class PostgresDatabase(Database):
                 yield connection
             finally:
                 info.pop("begun", None)  # a lost connection has none
-            if durable:
+            if durable and announced:
                 connection.execute(NOTIFY)
         self._outage.end()
 
