@@ -3,10 +3,12 @@
 import os
 import sys
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from registry import RegistryError
-from router.errors import BootError
+from router.errors import BootError, is_outage, reason
 from router.runtime import logs
-from router.runtime.supervision import CANNOT_START
+from router.runtime.supervision import CANNOT_START, TRY_AGAIN
 from router.settings import Settings
 from router.system import assemble, require_keys
 from router.web import create_app
@@ -20,4 +22,10 @@ try:
     app = create_app(system)
 except (BootError, RegistryError) as error:
     print(f"framegate cannot start:\n{error}", file=sys.stderr)
-    sys.exit(CANNOT_START)  # gunicorn gives up instead of starting the worker again
+    # gunicorn gives up instead of starting the worker again
+    sys.exit(TRY_AGAIN if error.__cause__ is not None and is_outage(error.__cause__) else CANNOT_START)
+except SQLAlchemyError as error:
+    if not is_outage(error):
+        raise
+    print(f"framegate cannot start now: the store does not answer: {reason(error)}", file=sys.stderr)
+    sys.exit(TRY_AGAIN)

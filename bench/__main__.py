@@ -18,7 +18,7 @@ from router.engine.openmp import wait_policy
 FIGURES = (  # modules of bench.figures, in the order of docs/figures.md
     "boot", "overhead", "refusal", "folders", "plan", "hostile", "waiting", "streams", "previews", "claim", "load",
     "scheduling", "estimates", "studio", "nano", "onnx", "fast", "adapters", "quantised", "export", "onnx_gpu",
-    "residency", "house", "download",
+    "residency", "shared", "house", "download",
 )  # fmt: skip
 
 

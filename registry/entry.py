@@ -15,6 +15,8 @@ from registry.modality import Modality
 from registry.models import BrokenModel, Defaults, Limits, ModelSpec, Size
 from registry.origin import Origin
 from registry.schema import ModelSchema, check
+from registry.shared_folders import SharedFolders, traits_of
+from registry.traits import Traits
 
 SAME = ("revision", "download", "pin", "priority", "price", "engines", "text_only")  # a model takes them unchanged
 
@@ -22,7 +24,15 @@ SAME = ("revision", "download", "pin", "priority", "price", "engines", "text_onl
 class Entry:
     """Reads one entry; its problems go to the document; relative sources start at `base`."""
 
-    def __init__(self, document: Document, where: Where, data: object, base: Path, backends: Backends) -> None:
+    def __init__(
+        self,
+        document: Document,
+        where: Where,
+        data: object,
+        base: Path,
+        backends: Backends,
+        shared: SharedFolders | None = None,
+    ) -> None:
         self.document = document
         self.where = where
         self.fields = check(document, where, ModelSchema(), data)
@@ -32,12 +42,20 @@ class Entry:
         self.backend = self._backend(backends.found, backends.advice)
         self.named = self._family()
         modality_known = self.named is not None or bool(self.fields.get("modality"))
-        self.weights = self.origin.folder(self.backend, backends.found.values(), modality_known)
+        here = self.origin.folder(self.backend, backends.found.values(), modality_known)
+        reading = shared.read(self.origin.written, here, Path(self.source or ""), modality_known) if shared else None
+        self.weights = reading.folder if reading else here
+        self.lack = reading.lack if reading else None  # why this machine cannot load the model
         self.family = self._actual_family()
         warm_up: bool | tuple[Size, ...] = self.fields.get("warm_up", False)
         self.warm_sizes = warm_up if isinstance(warm_up, tuple) else ()
         self.adapters = AdapterEntries(document, where, self.fields, base, self.family)
         self.origin.check_download(self.adapters.adapters)
+
+    @property
+    def traits(self) -> Traits:
+        """The traits of its folder by its source, none if the folder is unknown."""
+        return {self.origin.written: traits_of(self.weights)} if isinstance(self.weights, ModelFolder) else {}
 
     def model(self, name: str) -> ModelSpec | BrokenModel | None:
         """Return the model, broken by its folder or backend; None without a modality."""

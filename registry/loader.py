@@ -14,6 +14,7 @@ from registry.families import EMBEDDED
 from registry.lines import Document, Where, parse, read_text
 from registry.models import BrokenModel, ModelSpec, Registry, Route
 from registry.schema import FileSchema, RouteSchema, check
+from registry.shared_folders import SharedFolders
 from registry.source import is_hub_id, resolve
 
 M = TypeVar("M", ModelSpec, BrokenModel)
@@ -27,11 +28,16 @@ def load(path: Path, backends: Backends | Iterable[BackendInfo]) -> Registry:
 
 
 def load_text(
-    text: str, path: Path, backends: Backends | Iterable[BackendInfo], revision: int | None = None
+    text: str,
+    path: Path,
+    backends: Backends | Iterable[BackendInfo],
+    revision: int | None = None,
+    shared: SharedFolders | None = None,
 ) -> Registry:
     """Return the registry of `text` in `path`; relative sources start at its folder.
 
-    `revision` is the number of the published text. Raises as `load` does.
+    `revision` is the number of the published text. Folders are those of this machine alone, or `shared`. Raises as
+    `load` does.
     """
     document = parse(text, path)
     if document.problems:  # a repeated key hides the first one's entries, whose lack would be reported too
@@ -40,10 +46,11 @@ def load_text(
     content = check(document, (), FileSchema(), document.data)
     entries, routes = content.get("models", {}), content.get("routes", {})
     names = _claim(document, {"models": entries, "routes": routes})
-    read = [
-        Entry(document, ("models", name), entry, path.parent.absolute(), known).model(name)
-        for name, entry in entries.items()
-    ]
+    base = path.parent.absolute()
+    read_entries = {
+        name: Entry(document, ("models", name), entry, base, known, shared) for name, entry in entries.items()
+    }
+    read = [entry.model(name) for name, entry in read_entries.items()]
     models = [model for model in read if isinstance(model, ModelSpec)]
     broken = [model for model in read if isinstance(model, BrokenModel)]
     repos = _repositories([*models, *broken], names)
@@ -54,7 +61,17 @@ def load_text(
         raise document.error()
     served = tuple(_answering_to(model, repos) for model in models)
     failed = tuple(_answering_to(model, repos) for model in broken)
-    return Registry(served, tuple(found), default, str(path), revision, failed, tuple(document.notes))
+    return Registry(
+        models=served,
+        routes=tuple(found),
+        default=default,
+        file=str(path),
+        revision=revision,
+        broken=failed,
+        notes=tuple(document.notes),
+        traits={source: traits for entry in read_entries.values() for source, traits in entry.traits.items()},
+        lacks={name: entry.lack for name, entry in read_entries.items() if entry.lack},
+    )
 
 
 def load_one(

@@ -12,6 +12,7 @@ from registry.adapters import Adapter, PerExpert
 from registry.errors import Problem
 from registry.modality import Modality
 from registry.parts import NO_FILES, PartFiles
+from registry.traits import Traits
 
 IMAGE_BYTES = 20 * 2**20
 IMAGE_PIXELS = 64_000_000
@@ -174,7 +175,8 @@ class Registry:
     """The served models and routes; names and aliases are unique.
 
     `revision` is its published number, None if unpublished. `broken` are the entries that cannot be served; `notes`
-    name differences between an entry and its folder.
+    name differences between an entry and its folder. `traits` are those of the folders, by source as written. `lacks`
+    says why this machine cannot load a model that others may load.
     """
 
     models: tuple[ModelSpec, ...]
@@ -184,6 +186,8 @@ class Registry:
     revision: int | None = field(default=None, compare=False)
     broken: tuple[BrokenModel, ...] = ()
     notes: tuple[Problem, ...] = field(default=(), compare=False)
+    traits: Traits = field(default_factory=dict, compare=False)
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def entries(self) -> tuple[ModelSpec | Route | BrokenModel, ...]:

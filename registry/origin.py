@@ -25,6 +25,7 @@ class Origin:
         self.where = where
         self.fields = fields
         self.source = self._source(base)
+        self.written = "@".join(filter(None, (fields.get("source"), fields.get("revision"))))
         self.parts = PartEntries(document, where, fields, base)
 
     def folder(

@@ -14,7 +14,7 @@ from router.errors import BootError
 from router.runtime import variables
 from router.runtime.byte_size import ByteSize
 from router.runtime.default_paths import data_folder, models_file
-from router.runtime.variables import Network, count, positive
+from router.runtime.variables import Address, Network, count, positive
 
 FREE_THREADS = 32  # of a web process: never wait for a video, so that health checks and polls are answered
 
@@ -54,6 +54,9 @@ class Settings:
     )
     public_url: str = _setting("", "prefix of the paths of videos and images, such as https://video.example.org")
     metrics_key: str = _setting("", "the key of /metrics; without one it answers direct calls to localhost only")
+    metrics_listen: Address | None = _setting(
+        None, "HOST:PORT at which `framegate engine` answers GET /metrics for its machine", variables.address
+    )
     proxies: tuple[Network, ...] = _setting(
         (),
         "addresses or networks of trusted proxies, separated by ',': their X-Forwarded-For and -Proto are believed; "
@@ -122,10 +125,7 @@ class Settings:
         ByteSize(25, "%"), "host memory for the weights of unloaded models, which load fast from there", ByteSize.parse
     )
     stall_factor: float = _setting(
-        1.0,
-        "multiplies the time after which a silent download (15 min), load (30 min), step (30 min) or chunk of frames "
-        "(15 min) counts as hung",
-        positive,
+        1.0, "multiplies the limits of a silent download (15 min), load (30), step (30) or chunk (15)", positive
     )
     log_format: str = _setting("text", "text or json", variables.log_format)
     log_level: str = _setting("INFO", "DEBUG, INFO, WARNING or ERROR", variables.log_level)

@@ -84,7 +84,8 @@ def assemble(
 ) -> System:
     """Build a process's system; `plugins` are added to those that are found.
 
-    A `serving` process follows the revisions of the models file; a command reads the file itself, once. `advice` is
+    A `serving` process waits for its store, and follows the revisions of the models file; a command reads the file
+    itself, once. `advice` is
     for an entry whose backend is unknown. `store` is another one than that of the settings.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
@@ -92,7 +93,7 @@ def assemble(
         lock_probe.require(settings.data)
     metrics = Metrics(settings.data)
     found = Plugins([*find(settings.plugins), *plugins, metrics])
-    database = open_database(store or settings.job_store)
+    database = open_database(store or settings.job_store, wait=serving)
     budgets = BudgetStore(database, keys=settings.key_limits.budgets, owners=settings.owner_budgets)
     known, revisions = replace(found.known, advice=advice), RevisionStore(database)
     registries = _registries(settings, database, revisions, known, serving)

@@ -22,6 +22,7 @@ import pytest
 from flask.testing import FlaskClient
 from support.pgbouncer import pgbouncer, pgbouncer_url
 from support.postgresql import postgres, postgres_url
+from support.stores import database, open_store, postgres_store, store_address
 from support.website import site
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
@@ -36,7 +37,17 @@ from router.system import System, assemble
 from router.values import Job
 from router.web import create_app
 
-__all__ = ["pgbouncer", "pgbouncer_url", "postgres", "postgres_url", "site"]
+__all__ = [
+    "database",
+    "open_store",
+    "pgbouncer",
+    "pgbouncer_url",
+    "postgres",
+    "postgres_store",
+    "postgres_url",
+    "site",
+    "store_address",
+]
 SMALL = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 4, negative_prompt: ''}"
 LIMITS = "limits: {pixels: 16384, frames: 49, steps: 60}"
 MODELS = f"""

@@ -100,7 +100,7 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
         with server.connect() as client:
             alone = [look(client) for _ in range(LOOKS)]
         for _ in range(WAITING):
-            crowd.enter_context(_ask(server.port))
+            crowd.enter_context(ask(server.port))
         _until_queued(data)
         worker = children(server.process.pid)[0]
         before = cpu_seconds(worker)
@@ -112,11 +112,10 @@ def _health() -> tuple[list[float], list[float], list[float], float, int]:
         return alone, crowded, fresh, share, memory(worker)
 
 
-def _ask(port: int) -> socket.socket:
+def ask(port: int) -> socket.socket:
     body = request_body("still")
-    head = (
-        f"POST /v1/responses HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    )
+    host, kind = "localhost", "application/json"
+    head = f"POST /v1/responses HTTP/1.1\r\nhost: {host}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}"
     caller = socket.create_connection(("127.0.0.1", port))
     caller.sendall(f"{head}\r\n\r\n".encode() + body)
     return caller

@@ -17,18 +17,18 @@ EXPIRES = re.compile("[0-9]{1,12}")
 
 
 class SignedUrls:
-    """Signs paths with HMAC-SHA256 and the secret of a data folder.
+    """Signs paths with HMAC-SHA256 and the secret of a server.
 
     A link opens its path, with any `variant`, until it expires or the job is deleted, whatever becomes of the key
-    that got it. Removing the secret's file, and a restart, end all links.
+    that got it. Removing the secret, and a restart, end all links.
     """
 
     # By hand, as itsdangerous would save two lines and lose three things: its TimestampSigner judges a link's age by
     # the reader's setting instead of the link's own expiry, its base64 has spare bits, so that some changed signatures
     # still open, and links of older versions would end.
 
-    def __init__(self, secret: Path, *, seconds: float, needed: Callable[[], bool]) -> None:
-        self._path = secret
+    def __init__(self, secret: Callable[[], bytes], *, seconds: float, needed: Callable[[], bool]) -> None:
+        self._read_secret = secret
         self._seconds = seconds
         self._needed = needed
 
@@ -55,9 +55,17 @@ class SignedUrls:
 
     @cached_property
     def _secret(self) -> bytes:
-        """The secret, made by the first process that needs it."""
-        if self._path.exists():
-            sync_folder(self._path.parent)  # the process that has just made it may not have synced it yet
-        else:
-            create_file(self._path, secrets.token_bytes(32))
-        return self._path.read_bytes()
+        return self._read_secret()
+
+
+def new_secret() -> bytes:
+    return secrets.token_bytes(32)
+
+
+def secret_in(path: Path) -> bytes:
+    """Return the secret in a file, made by the first process that needs it."""
+    if path.exists():
+        sync_folder(path.parent)  # the process that has just made it may not have synced it yet
+    else:
+        create_file(path, new_secret())
+    return path.read_bytes()

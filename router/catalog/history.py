@@ -10,8 +10,8 @@ from registry import Registry, RegistryError
 from registry.backends import AT_RELOAD, Backends
 from registry.changes import changes, remarks
 from registry.lines import read_text
-from registry.loader import load_text
-from router.catalog.revisions import GRAIN_SECONDS, Registries, folders_changed
+from router.catalog.publication import GRAIN_SECONDS, folders_changed, load_new, parse
+from router.catalog.revisions import Registries
 from router.jobs import RevisionStore
 from router.values import Revision
 
@@ -69,7 +69,7 @@ class RevisionHistory:
             return Preview(file, True, "", problems=_problems(error))
         diff = difference(before.text, text, f"revision {before.n}", file.name) if before else ""
         try:
-            now = load_text(text, file, self._backends)
+            now = load_new(text, file, self._backends, before, is_shared=self._store.is_shared)
         except RegistryError as error:
             return Preview(file, True, diff, problems=_problems(error))
         is_new = before is None or before.text != text or folders_changed(now, before.created_at - GRAIN_SECONDS)
@@ -85,7 +85,7 @@ class RevisionHistory:
 
 def _parsed(revision: Revision, backends: Backends) -> Registry | None:
     try:
-        return load_text(revision.text, revision.file, backends, revision.n)
+        return parse(revision, backends)
     except RegistryError:
         return None
 

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,19 +9,16 @@ from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from registry import BrokenModel, ModelSpec, Registry, RegistryError, folders, part_files
+from registry import ModelSpec, Registry, RegistryError
 from registry.backends import AT_RELOAD, Backends
 from registry.changes import differences, remarks
 from registry.lines import read_text
-from registry.loader import load_text
-from registry.source import is_folder, is_hub_id
-from router.errors import BootError, reason
+from router.catalog.publication import GRAIN_SECONDS, Known, complete, log_broken, parse, parse_or_log, publish
+from router.errors import BootError, is_outage, reason
 from router.jobs import RevisionStore
-from router.values import Backend, Revision
+from router.values import Revision
 
-Known = Backends | Collection[Backend]
 POLL_SECONDS = 0.25  # at most one poll for a newer revision per process
-GRAIN_SECONDS = 2.0  # file systems round times: a file that looks this much older may be newer
 CACHED = 16  # earlier revisions of unfinished jobs
 log = logging.getLogger(__name__)
 
@@ -59,6 +55,19 @@ class Registries:
                 self._lock.release()
         return self._current
 
+    def read_again(self) -> Registry:
+        """Read the folders of the revision in force again, and return the registry."""
+        with self._lock:
+            current = self._current
+            try:
+                revision = self._store.get(current.revision, Path(current.file)) if current.revision else None
+            except SQLAlchemyError:
+                return current  # the next poll says so
+            registry = parse_or_log(revision, self._backends) if revision else None
+            if revision and registry and registry != current:
+                self._current = self._completed(revision, registry)
+            return self._current
+
     @property
     def age(self) -> float:
         """Seconds since this process started to serve the current revision."""
@@ -82,7 +91,7 @@ class Registries:
         file = Path(current.file).absolute()
         with self._store.lock():
             before = self._store.latest(file)
-            now = _publish(self._store, file, self._backends, before)
+            now = publish(self._store, file, self._backends, before)
         if before is None:
             return (f"{file} is revision {now.revision}, its first: nothing that runs now follows this file",)
         if before.n == now.revision:
@@ -97,22 +106,30 @@ class Registries:
                 return
             revision = self._store.latest(Path(self._current.file))
         except SQLAlchemyError as error:
-            log.error("the store did not answer; what is served stays as it is: %s", reason(error))
+            if not is_outage(error):  # of that the log has a line already
+                log.error("the store did not answer; what is served stays as it is: %s", reason(error))
             return
         self._newest_seen = newest
         if revision is None or revision.n == self._current.revision:
             return
-        registry = _parse_or_log(revision, self._backends)
+        registry = parse_or_log(revision, self._backends)
         if registry is None:
             log.error("revision %d goes on here; what needs new plugins needs a restart", self._current.revision)
             return
-        self._current, self._since = registry, time.monotonic()
+        self._current, self._since = self._completed(revision, registry), time.monotonic()
         log.info("serving revision %d of %s", revision.n, revision.file)
         log_broken(registry)
 
+    def _completed(self, revision: Revision, registry: Registry) -> Registry:
+        try:
+            return complete(self._store, revision, registry, self._backends)
+        except SQLAlchemyError as error:
+            log.error("the folders of this machine could not be published: %s", reason(error))
+            return registry
+
     def _revision(self, n: int) -> Registry | None:
-        revision = self._store.get(n)
-        return _parse_or_log(revision, self._backends) if revision else None
+        revision = self._store.get(n, Path(self._current.file))
+        return parse_or_log(revision, self._backends) if revision else None
 
 
 def newest_good(store: RevisionStore, file: Path, backends: Known) -> Registry:
@@ -121,69 +138,39 @@ def newest_good(store: RevisionStore, file: Path, backends: Known) -> Registry:
     A newer file is published and its changes are logged; a bad one's problems are logged. Raises `RegistryError` for
     a bad file without any revision.
     """
+    if store.is_shared:
+        return _newest_of_all(store, file, backends)
     with store.lock():
         latest = store.latest(file)
         if latest is None:
-            return _publish(store, file, backends)
+            return publish(store, file, backends)
         if _is_newer(file, latest):
             try:
-                now = _publish(store, file, backends)
+                now = publish(store, file, backends)
             except RegistryError as error:
                 log.error("%s cannot be served as it is now, and what was published before goes on:\n%s", file, error)
             else:
                 _log_differences(latest, now, backends)
                 return now
     for revision in store.published(file):
-        if registry := _parse_or_log(revision, backends):
+        if registry := parse_or_log(revision, backends):
             return registry
     with store.lock():
-        return _publish(store, file, backends)
+        return publish(store, file, backends)
 
 
-def _publish(store: RevisionStore, file: Path, backends: Known, before: Revision | None = None) -> Registry:
-    """Read a models file and publish it if it has changed; requires the lock.
-
-    It is also published if weights have changed since the revision `before`: every process must read those
-    again.
-    """
-    read_at = time.time()
-    text = read_text(file)
-    registry = load_text(text, file, backends)
-    anew = before is not None and folders_changed(registry, before.created_at - GRAIN_SECONDS)
-    return replace(registry, revision=store.publish(file, text, read_at, anew=anew).n)
-
-
-def folders_changed(registry: Registry, since: float) -> bool:
-    """Return whether files of weights have changed since a time."""
-    entries: tuple[ModelSpec | BrokenModel, ...] = (*registry.models, *registry.broken)
-    return any(
-        folders.changed_at(path, part_files.paths(entry.parts)) > since
-        for entry in entries
-        for path in _paths(entry.source, entry.revision)
-    )
-
-
-def _paths(source: str | None, revision: str | None) -> tuple[Path, ...]:
-    """Return the paths to watch for a model's weights; none for embedded ones."""
-    if source is None or not (is_hub_id(source) or is_folder(source)):
-        return ()
-    return folders.hub_cache.paths(source, revision) if is_hub_id(source) else (Path(source),)
-
-
-def log_broken(registry: Registry) -> None:
-    """Log broken entries with their paths, and differences between entries and folders."""
-    for model in registry.broken:
-        log.error("%s is broken, and requests for it are refused: %s", model.name, model.problem)
-    for note in registry.notes:
-        log.warning("%s", note)
-
-
-def _parse_or_log(revision: Revision, backends: Known) -> Registry | None:
-    try:
-        return load_text(revision.text, revision.file, backends, revision.n)
-    except RegistryError as error:
-        log.error("revision %d cannot be served by this process:\n%s", revision.n, error)
-        return None
+def _newest_of_all(store: RevisionStore, file: Path, backends: Known) -> Registry:
+    """Return the latest good revision of all machines; publish `file` if there is none."""
+    # a machine that starts publishes no other file: two machines with different ones would take turns
+    with store.lock():
+        latest = store.latest(file)
+        if latest is None:
+            return publish(store, file, backends)
+    _log_other(file, latest)
+    for revision in store.published(file):
+        if registry := parse_or_log(revision, backends):
+            return complete(store, revision, registry, backends)
+    return parse(latest, backends)  # raises its problems
 
 
 def _is_newer(file: Path, revision: Revision) -> bool:
@@ -199,7 +186,18 @@ def _is_newer(file: Path, revision: Revision) -> bool:
     return False
 
 
+def _log_other(file: Path, revision: Revision) -> None:
+    try:
+        is_other = read_text(file) != revision.text
+    except RegistryError as error:
+        log.warning("revision %d is served, as this machine's file cannot be read: %s", revision.n, error)
+        return
+    if is_other:
+        advice = "'framegate reload' here would publish it for all machines"
+        log.warning("%s differs from revision %d, which all machines serve: %s", file, revision.n, advice)
+
+
 def _log_differences(before: Revision, now: Registry, backends: Known) -> None:
     if before.n != now.revision:
-        for line in differences(_parse_or_log(before, backends), now):
+        for line in differences(parse_or_log(before, backends), now):
             log.info("%s", line)

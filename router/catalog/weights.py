@@ -126,6 +126,16 @@ class Weights:
     def _is_embedded(self, folder: Path) -> bool:
         return folder.parent == self._nano
 
+    def lack(self, model: ModelSpec) -> str | None:
+        """Return why no job of a model can run on this machine, or None."""
+        try:
+            self.check(model)
+            always = [each for each in model.adapters if each.merge or each.name in model.default_adapters]
+            adapters.check(model, [adapter.name for adapter in always])
+        except ModelUnavailable as error:
+            return error.message
+        return None
+
     def check(self, model: ModelSpec) -> None:
         """Raise `ModelUnavailable` with the helpful command for missing weights without `download`."""
         state = self.state(model)

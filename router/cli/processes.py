@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import router
 from registry import RegistryError, part_files
-from router.catalog.revisions import log_broken
+from router.catalog.publication import log_broken
+from router.cli.metrics import serve_metrics
 from router.cli.options import with_single_model
 from router.engine.device import devices, hold
 from router.engine.heartbeat import CANCELLED, IDLE
@@ -98,6 +99,7 @@ def web(settings: Settings, host: str, port: int, path: str | None) -> None:
 def engine(settings: Settings, names: tuple[str, ...]) -> None:
     """Run one engine per device without the web half."""
     system = _prepare(settings)
+    serve_metrics(system)
     end_process(Supervisor([_engine(device, settings) for device in devices(names)], partial(_reload, system)).run())
 
 

@@ -13,6 +13,7 @@ from router.engine.adapters import with_adapters
 from router.engine.failures import cause_of, failure_of
 from router.engine.heartbeat import Beat
 from router.engine.job_timer import JobTimer
+from router.engine.outages import JobEnd, outlast
 from router.engine.previews import Previews
 from router.engine.reporter import Phases, Reporter
 from router.engine.residency import Resident
@@ -46,13 +47,12 @@ class Attempt:
     def run(self) -> None:
         """Finish or fail the job.
 
-        Raises `DeviceLost` when the engine cannot go on, and the store's error when neither end can be stored: the
-        lease expires then, and the job is tried again.
+        An outage of a shared store is waited out. Raises `DeviceLost` when the engine cannot go on, and the store's
+        error when neither end can be stored: the lease expires then, and the job is tried again.
         """
         job, metrics = self.job, self.system.metrics
         previews = Previews(self.system.artifacts, job.id)
-        model = self.system.registries.model(job.model, job.revision)
-        expected = self.system.timings.estimate(model, job.task, (self.kind,)) if model else None
+        model, expected = outlast(self._known, lambda: self.beat(Phase.LOAD))
         seconds = expected.seconds if expected else None
         timer = JobTimer(job.model, job.task.steps, seconds, metrics, load_seconds=self.load_seconds)
         longest = self.system.settings.job_seconds
@@ -72,11 +72,19 @@ class Attempt:
         finally:
             previews.clear()
         if done is None:
-            self.system.jobs.book(self.lease, _used(timer))
+            self._end(reporter).book(_used(timer))
             return
         self.system.plugins.announce(done)
         if model is not None and done.status is Status.COMPLETED:
             self._learn(model, expected, timer)
+
+    def _known(self) -> tuple[ModelSpec | None, Estimate | None]:
+        """Return the job's model, and what it is expected to take."""
+        model = self.system.registries.model(self.job.model, self.job.revision)
+        return model, self.system.timings.estimate(model, self.job.task, (self.kind,)) if model else None
+
+    def _end(self, reporter: Reporter) -> JobEnd:
+        return JobEnd(self.system.jobs, self.lease, lambda: self.beat(reporter.current))
 
     def _learn(self, model: ModelSpec, expected: Estimate | None, timer: JobTimer) -> None:
         if (taken := timer.seconds()) is None:
@@ -98,7 +106,7 @@ class Attempt:
     def _fail(self, error: Exception, reporter: Reporter) -> Job | None:
         failure = failure_of(error, reporter.current)
         failure = replace(failure, message=self._hide(failure.message))
-        failed = self.system.jobs.fail(self.lease, failure, _used(reporter.timer), cause_of(error))
+        failed = self._end(reporter).fail(failure, _used(reporter.timer), cause_of(error))
         if failed is None:
             log.info("stopped: cancelled, deleted or given back, and so: %r", error)
         else:
@@ -141,7 +149,7 @@ class Attempt:
             artifact = _artifact(path, frames)
             warnings = merged(job.warnings, tuple(map(self._hide, (*frames.warnings, *frames.late_warnings()))))
             reporter.timer.end()
-            done = self.system.jobs.finish(lease, artifact, warnings, _used(reporter.timer, frames))
+            done = self._end(reporter).finish(artifact, warnings, _used(reporter.timer, frames))
         finally:
             pixels.close()
             if done is None:

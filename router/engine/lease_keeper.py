@@ -7,7 +7,9 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
-from router.errors import EngineLost, TimedOut
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.errors import EngineLost, TimedOut, is_outage
 from router.runtime import clock
 from router.runtime.threads import log_and_go_on
 from router.system import System
@@ -15,7 +17,7 @@ from router.values import EngineState, Lease, Status
 
 HARD_STOP_SECONDS = 6.0
 GAP_SECONDS = 5.0  # longer gaps between two checks do not count: the machine may have slept
-GRACE_ROUNDS = 2  # without expiry after a sleep: all engines wake up at once, with expired leases
+GRACE_ROUNDS = 2  # without expiry after a sleep or an outage: all engines go on at once, with expired leases
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +88,12 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self.stopping:
             with log_and_go_on("the keeper of the lease", rest=0):
-                self._keep()
+                try:
+                    self._keep()
+                except SQLAlchemyError as error:
+                    if is_outage(error):
+                        self._grace = GRACE_ROUNDS
+                    raise
             self._rounds += 1
             self._sleep()
         with log_and_go_on("the keeper of the lease, while it gave that back", rest=0):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from registry import ModelSpec
-from router.errors import reason
+from router.errors import is_outage, reason
 from router.system import System
 from router.values import Origin
 
@@ -63,4 +63,5 @@ class LoadTimer:
         try:
             write()
         except SQLAlchemyError as error:
-            log.warning("the store did not take the seconds of a load: %s", reason(error))
+            if not is_outage(error):  # of that the log has a line already
+                log.warning("the store did not take the seconds of a load: %s", reason(error))

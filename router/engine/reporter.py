@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from router.engine.heartbeat import Beat
 from router.engine.job_timer import JobTimer
 from router.engine.previews import Previews
-from router.errors import JobCancelled, TimedOut, reason
+from router.errors import JobCancelled, TimedOut, is_outage, reason
 from router.jobs import JobStore
 from router.values import Frames, Lease, Phase, Pixels, Preview, Progress
 
@@ -93,7 +93,8 @@ class Reporter:
                 self._checked = now
                 return self._store.holds(self._lease)
         except SQLAlchemyError as error:  # ends no job: to finish one, the lease is checked again
-            log.warning("the store did not take the progress: %s", reason(error))
+            if not is_outage(error):  # of that the log has a line already
+                log.warning("the store did not take the progress: %s", reason(error))
         return True
 
 

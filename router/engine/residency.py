@@ -167,7 +167,7 @@ class Residency:
         if loaded is None:
             raise LoadFailed(f"the backend {model.backend} loaded nothing for {model.name}")
         log.info("loaded %s on %s", model.name, self._device)
-        self._system.metrics.loaded(model.name, self._device)
+        self._system.metrics.loaded(model.name, self._system.device_name(self._device))
         return Resident(here, loaded, files)
 
     def _obtain(self, model: ModelSpec, phases: Phases) -> ModelSpec:
@@ -182,7 +182,7 @@ class Residency:
         if (name := next(free, None)) is None:
             return False
         self._unload(name)
-        self._system.metrics.evicted(name, self._device)
+        self._system.metrics.evicted(name, self._system.device_name(self._device))
         return True
 
     def _unload(self, name: str) -> None:

@@ -12,6 +12,7 @@ from router.plugins import missing, missing_message
 from router.system import System
 from router.values import lacking
 
+AGAIN_SECONDS = 5.0  # between two looks for weights that this machine lacked
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +43,7 @@ class ServableModels:
         self._system = system
         self._device = device
         self._began = time.monotonic()
+        self._read_at = self._began
         self._memory_fit = memory_fit
         self._wants = {name: missing_message(each) for name, each in system.plugins.backends.items() if missing(each)}
 
@@ -51,16 +53,19 @@ class ServableModels:
         Jobs are claimed by name: where an entry was changed, the jobs that the former one accepted wait for an
         engine that can run the new one.
         """
-        registry = self._system.registries.poll()
+        registry = self._registry()
         needed = self._system.jobs.unfinished()
         accepted = [self._system.registries.model(*each) for each in needed]
         former = tuple(model for model in accepted if model is not None and model not in registry.models)
         served = {model.name for model in registry.models}
         here = [model for model in (*registry.models, *former) if model.may_run_on(self._device)]
         able = [model for model in here if model.backend not in self._wants]
+        absent = self._absent(registry, able)
+        able = [model for model in able if model.name not in absent]
         # a former model whose name is in force again is not run: its jobs wait for the new one
         names = dict.fromkeys(model.name for model in able if model in registry.models or model.name not in served)
-        lacks = {m.name: self._wants[m.backend] for m in here if m.backend in self._wants and m.name not in names}
+        wants = {m.name: self._wants[m.backend] for m in here if m.backend in self._wants}
+        lacks = {name: lack for name, lack in {**wants, **absent}.items() if name not in names}
         elsewhere = self._elsewhere([model for model in able if model.name in names])
         names = dict.fromkeys(name for name in names if name not in elsewhere)
         # jobs of a model whose weights are broken now are claimed, and fail with the reason
@@ -69,11 +74,28 @@ class ServableModels:
         ends = [*lost, *self._unrunnable({name for name, _ in needed} & lacks.keys())]
         return Served(registry, former, tuple(names), tuple(dict.fromkeys(ends)), lacks)
 
+    def _registry(self) -> Registry:
+        registry = self._system.registries.poll()
+        if registry.lacks and time.monotonic() - self._read_at >= AGAIN_SECONDS:
+            self._read_at = time.monotonic()
+            return self._system.registries.read_again()
+        return registry
+
+    def _absent(self, registry: Registry, models: Iterable[ModelSpec]) -> Mapping[str, str]:
+        """Return why this machine lacks models that others may have."""
+        if not self._system.database.is_shared:
+            return {}  # its jobs are claimed, and fail with the reason
+        lacks = {model.name: registry.lacks.get(model.name) or self._system.weights.lack(model) for model in models}
+        return {name: lack for name, lack in lacks.items() if lack is not None}
+
     def _unrunnable(self, models: Collection[str]) -> list[str]:
         """Return those of `models` that no engine can run."""
         settings = self._system.settings
-        if not models or time.monotonic() - self._began < 2 * settings.renew_seconds:
-            return []  # engines that started with this one may not have sent a heartbeat yet
+        # engines that started with this one may not have sent a heartbeat yet; other machines take longer
+        is_shared = self._system.database.is_shared
+        patience = settings.engine_missing_seconds if is_shared else 2 * settings.renew_seconds
+        if not models or time.monotonic() - self._began < patience:
+            return []
         engines = self._system.engines.seen()
         return [model for model in models if lacking(model, engines, settings.engine_missing_seconds)]
 
@@ -92,7 +114,8 @@ class ServableModels:
         served = self.read()
         if not served.names and not served.registry.broken:  # broken ones are served once they are mended
             elsewhere = [model for model in served.models if not model.may_run_on(self._device)]
-            reasons = [*self._lacking(served), *(f"{m.name} is for {', '.join(m.devices)}" for m in elsewhere)]
+            devices = (f"{m.name} is for {', '.join(m.devices)}" for m in elsewhere)
+            reasons = dict.fromkeys((*self._lacking(served), *served.lacks.values(), *devices))
             raise BootError(f"no model can run here, on {self._device}: {'; '.join(reasons)}")
         self.warn(served)
         return served
@@ -101,6 +124,9 @@ class ServableModels:
         """Log backends without their packages, and models too large for the device."""
         for want in self._lacking(served):
             log.warning("%s; its models are not run here", want)
+        for name, lack in served.lacks.items():
+            if lack not in self._wants.values():
+                log.warning("%s is not run here: %s", name, lack)
         for name, need in self._memory_fit.too_large(served.registry.models).items():
             log.warning("%s can never be loaded on %s: it %s; %s", name, self._device, need, need.remedy)
 

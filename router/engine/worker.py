@@ -18,13 +18,14 @@ from router.engine.heartbeat import Heartbeat
 from router.engine.lease_keeper import LeaseKeeper
 from router.engine.memory_growth import MemoryGrowth
 from router.engine.memory_use import memory_use
+from router.engine.outages import tolerated
 from router.engine.reporter import Phases
 from router.engine.residency import Residency, Resident
 from router.engine.retention import Retention
 from router.engine.servable import ServableModels
 from router.engine.switch import Switch
 from router.engine.warm_up import WarmUp, crash_note
-from router.errors import reason
+from router.errors import is_outage, reason
 from router.jobs import ClaimRequest
 from router.runtime import logs
 from router.system import System
@@ -58,6 +59,7 @@ class Worker:
         self._warm_up = WarmUp(system, self._residency, self._beat)
         self._growth = MemoryGrowth()
         self._job: str | None = None
+        self._may_hold = False  # a job: the commit of a claim whose answer was lost
         self.keeper = LeaseKeeper(system, self._state, lost=self._heart.cancelled)
 
     @property
@@ -106,7 +108,10 @@ class Worker:
             self.follow_registry()
             return self.run_one()
         except SQLAlchemyError as error:
-            log.error("the store did not answer; asking again: %s", reason(error))
+            if is_outage(error):  # of that the log has a line already
+                self._may_hold = True
+            else:
+                log.error("the store did not answer; asking again: %s", reason(error))
             time.sleep(LOOK_SECONDS)
             return False
 
@@ -118,7 +123,9 @@ class Worker:
         most = {model.name: model.engines for model in self._served.registry.models if model.engines is not None}
         models = (*self.models, *self._served.ends)
         request = ClaimRequest(models, self._residency.names, most, self._switch.seconds)
-        claimed = self._system.jobs.claim(self.id, request, only)
+        held = self._system.engines.held(self.id) if self._may_hold else None
+        self._may_hold = False
+        claimed = held or self._system.jobs.claim(self.id, request, only)
         if claimed is None:
             return False
         lease, job = claimed
@@ -149,7 +156,8 @@ class Worker:
         for model in self._warm_up.pending(self._served.registry.models, former):
             if model.name in self.models and not self.keeper.stopping:
                 self._warm_up.run(model)
-        self._switch.refresh(self._served.models)
+        with tolerated():
+            self._switch.refresh(self._served.models)
         self._beat(None)
 
     def _beat(self, phase: Phase | None) -> None:
@@ -179,8 +187,9 @@ class Worker:
         before = self._residency.names
         resident = self._residency.get(model, phases)
         if model.name not in before:  # the other engines must learn of it at once
-            self._switch.refresh(self._served.models)
-            self._system.engines.heartbeat(self._state())
+            with tolerated():
+                self._switch.refresh(self._served.models)
+                self._system.engines.heartbeat(self._state())
         return resident
 
     def _state(self) -> EngineState:

@@ -51,6 +51,8 @@ class ModelAvailability:
         return {model.name: self._by_weights(model) for model in runs}
 
     def _by_weights(self, model: ModelSpec) -> Availability:
+        if self._system.database.is_shared:
+            return Availability.NOW  # the weights are where the engines are
         state = self._system.weights.state(model)
         if state in HERE:
             return Availability.NOW

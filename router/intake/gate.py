@@ -74,8 +74,9 @@ def check_available(
     system: System, model: ModelSpec, limits: QueueLimits, need: Need | None, adapters: tuple[UsedAdapter, ...] = ()
 ) -> None:
     """Raise an `Unavailable` if no job of model and adapters can be queued now."""
-    system.weights.check(model)
-    system.weights.check_adapters(model, adapters)
+    if not system.database.is_shared:  # else the weights are where the engines are, which say what they lack
+        system.weights.check(model)
+        system.weights.check_adapters(model, adapters)
     system.disk.require()
     if (reason := no_engine(system, model, system.engines.seen())) is not None:
         raise ModelUnavailable(reason)

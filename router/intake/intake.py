@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import product
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from registry import ModelSpec, PerExpert
 from router import media
 from router.accounting.budgets import Need
 from router.auth.keys import ApiKey
-from router.errors import InvalidRequest
+from router.errors import InvalidRequest, is_outage
 from router.intake.acceptance import Acceptance, AcceptedRequest
 from router.intake.estimate import RequestEstimate
 from router.intake.images import PreparedInput, ReceivedImage
@@ -166,12 +168,16 @@ class Intake:
 
     def _add(self, jobs: Sequence[Job], inputs: Sequence[PreparedInput], key: Key | None, limits: QueueLimits) -> Job:
         added, (first, *siblings) = None, jobs
+        is_unknown = False  # whether the rows were committed: then the sweeper takes what has none
         try:
             for job, image in product(jobs, inputs):
                 self._system.artifacts.put_input(job.id, image.stored.name, image.png)
             added = self._system.jobs.add(first, key, limits, siblings)
+        except SQLAlchemyError as error:
+            is_unknown = is_outage(error)
+            raise
         finally:
-            if added is None or added.id != first.id:
+            if not is_unknown and (added is None or added.id != first.id):
                 for job in jobs:
                     self._system.artifacts.delete(job.id)
         logs.job_id.set(added.id)

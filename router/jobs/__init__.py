@@ -9,12 +9,15 @@ from router.jobs.archive import Archive
 from router.jobs.database import Database, open_database, open_if_there
 from router.jobs.database.schema import unusable
 from router.jobs.engines import EngineStore
+from router.jobs.facts import FactStore
 from router.jobs.job_filter import JobFilter
 from router.jobs.overview import Overview
 from router.jobs.queue_limits import QueueLimits
+from router.jobs.rates import RateStore
 from router.jobs.revisions import RevisionStore
 from router.jobs.scheduling import ClaimRequest, SchedulingPolicy
 from router.jobs.store import JobStore
+from router.jobs.waiters import WaiterStore
 from router.jobs.write_probe import Probe
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "ClaimRequest",
     "Database",
     "EngineStore",
+    "FactStore",
     "JobFilter",
     "JobStore",
     "Ledger",
@@ -31,9 +35,11 @@ __all__ = [
     "OwnerStore",
     "Probe",
     "QueueLimits",
+    "RateStore",
     "RevisionStore",
     "SchedulingPolicy",
     "TimingStore",
+    "WaiterStore",
     "open_database",
     "open_if_there",
     "unusable",

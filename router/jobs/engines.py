@@ -6,9 +6,9 @@ from sqlalchemy import Connection, delete, or_, select, update
 
 from router.jobs.database import Database
 from router.jobs.database.expressions import insert_or_update
-from router.jobs.rows import IN_ALL, dump, engine_of
-from router.jobs.tables import engines
-from router.values import EngineState, MemoryUse, Need, ResidentBytes
+from router.jobs.rows import IN_ALL, dump, engine_of, job_of
+from router.jobs.tables import engines, jobs
+from router.values import EngineState, Job, Lease, MemoryUse, Need, ResidentBytes, Status
 
 FORGOTTEN_SECONDS = 3600.0  # not seen for so long
 
@@ -52,7 +52,14 @@ class EngineStore:
             statement = update(engines).where(here).values(draining=draining).returning(engines)
             return next((engine_of(row, this.now - row["seen"]) for row in db.execute(statement).mappings()), None)
 
-        return self._db.change(change, durable=False)
+        return self._db.change(change, durable=self._db.is_shared)
+
+    def held(self, engine: str) -> tuple[Lease, Job] | None:
+        """Return the job that an engine holds, and its lease; None without one."""
+        mine = select(jobs).where(jobs.c.status == Status.IN_PROGRESS, jobs.c.engine == engine)
+        for job in map(job_of, self._db.rows(mine)):
+            return Lease(job.id, engine, job.attempt), job
+        return None
 
     def seen(self) -> tuple[EngineState, ...]:
         """Return the engines seen within the hour, lost ones included, with their `age`."""

@@ -156,7 +156,7 @@ UNFINISHED_MODELS = (
     select(jobs.c.model, jobs.c.revision)
     .where(jobs.c.status.in_(UNFINISHED))
     .distinct()
-    .order_by(jobs.c.model, jobs.c.revision)
+    .order_by(jobs.c.model, jobs.c.revision.nulls_first())
 )
 FAIL_STRANDED = _change(and_(jobs.c.id == param("job"), jobs.c.status == Status.QUEUED), usage=UNUSED, **FAILED)
 PRUNE = delete(changes).where(changes.c.n < select(func.max(changes.c.n) - param("kept")).scalar_subquery())

@@ -204,6 +204,7 @@ revisions = Table(
     Column("created_at", Float, nullable=False),  # time of reading the file
     Column("digest", _name(64), nullable=False),  # of the text
     Column("text", Text, nullable=False),  # the models file, below a comment with its path
+    Column("traits", Text),  # of model folders, in a store of many machines
     sqlite_autoincrement=True,
 )
 

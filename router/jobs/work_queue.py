@@ -52,7 +52,8 @@ class WorkQueue:
             if db.scalar(sql.ANY, wanted) is None or claims.is_draining(db, engine):
                 return None
             held_back = self._budgets.held_back(db) if only is None else ()
-        with self._db.write(durable=False) as db:  # after a power cut no engine holds it, whatever the row says
+        # after a power cut no engine holds it, whatever the row says; one of another machine than the store's does
+        with self._db.write(durable=self._db.is_shared, announced=False) as db:
             if claims.is_draining(db, engine):  # since that look
                 return None
             this = self._db.instant(db)
@@ -81,7 +82,8 @@ class WorkQueue:
 
     def report(self, lease: Lease, progress: Progress) -> bool:
         """Store the job's progress; its own work begins when its model is loaded."""
-        with self._db.write(durable=False) as db:
+        # callers of a shared store go on after its crash: a change number that they have seen is never given again
+        with self._db.write(durable=self._db.is_shared, announced=False) as db:
             version = db.scalar(sql.REPORT, {**_named(lease), "_progress": dump(progress)})
             if version is None:
                 return False

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from sqlalchemy.exc import SQLAlchemyError
 
+from router.errors import is_outage
 from router.jobs import EngineStore, JobStore, Ledger
 from router.metrics import definitions as metric
 from router.metrics.definitions import DEFINITIONS, Definition, Kind
@@ -32,16 +34,37 @@ def page(
 
     `models`: names of served models, with or without jobs; `free`: bytes of the disk.
     """
-    families = {each.name: Metric(each.family, each.about, each.kind) for each in DEFINITIONS}
+    disk: Row = (metric.DISK_FREE, (), free)
+    return _text(folder, DEFINITIONS, (disk, *_stored(jobs, engines, ledger, models)))
+
+
+def machine_page(folder: Path, seen: Collection[EngineState], alive: Collection[EngineState], free: int) -> bytes:
+    """Return one machine's counters and the gauges of its engines, without the queue."""
+    shown = [each for each in DEFINITIONS if each not in (metric.JOBS, metric.GPU_SECONDS)]
+    return _text(folder, shown, ((metric.DISK_FREE, (), free), *_engines(seen, alive)))
+
+
+def _text(folder: Path, shown: Iterable[Definition], rows: Iterable[Row]) -> bytes:
+    families = {each.name: Metric(each.family, each.about, each.kind) for each in shown}
     files = [str(path) for path in sorted(folder.glob("*.db")) if is_whole(path)]
     for counted in MultiProcessCollector.merge(files):
         name = f"{counted.name}_total" if counted.type == Kind.COUNTER else counted.name
         families[name].samples = counted.samples
-    disk: Row = (metric.DISK_FREE, (), free)
-    used = ((metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items()))
-    for what, labels, value in (disk, *used, *_jobs(jobs, models), *_engines(engines.seen(), engines.alive())):
+    for what, labels, value in rows:
         families[what.name].add_sample(what.name, dict(zip(what.labels, labels, strict=True)), value)
     return generate_latest(_Families(families.values()))
+
+
+def _stored(jobs: JobStore, engines: EngineStore, ledger: Ledger, models: Collection[str]) -> list[Row]:
+    """Return what the store knows, nothing while it is out of reach."""
+    try:
+        used = [(metric.GPU_SECONDS, labels, seconds) for labels, seconds in sorted(ledger.gpu_seconds().items())]
+        seen = engines.seen()
+        return [*used, *_jobs(jobs, models), *_engines(seen, engines.alive(seen))]
+    except SQLAlchemyError as error:
+        if not is_outage(error):
+            raise
+        return []
 
 
 def _jobs(jobs: JobStore, models: Collection[str]) -> Iterator[Row]:

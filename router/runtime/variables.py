@@ -4,9 +4,17 @@ import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import NamedTuple
 
 YEAR_SECONDS = 31_536_000
 Network = IPv4Network | IPv6Network
+
+
+class Address(NamedTuple):
+    """A host and a port to listen on."""
+
+    host: str
+    port: int
 
 
 def flag(text: str) -> bool:
@@ -72,6 +80,14 @@ def store(text: str) -> str:
         shown = re.sub(r"//[^@/]*@", "//...@", text)  # without a password
         raise ValueError(f"must be postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, got {shown!r}")
     return f"postgresql+psycopg://{found[1]}"
+
+
+def address(text: str) -> Address:
+    """Parse HOST:PORT, an IPv6 address in brackets."""
+    found = re.fullmatch(r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text)
+    if found is None or not 0 < int(found[2]) < 2**16:
+        raise ValueError(f"must be HOST:PORT, such as 127.0.0.1:9100, got {text!r}")
+    return Address(found[1].strip("[]"), int(found[2]))
 
 
 def networks(text: str) -> tuple[Network, ...]:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from registry import Input
+from registry.traits import Traits
 from router.values.backend import Numerics
 from router.values.presentation import Presentation
 from router.values.task import Task
@@ -135,12 +136,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Revision:
-    """A published models file, number `n`; read at `created_at`, seconds since 1970."""
+    """A published models file, number `n`; read at `created_at`, seconds since 1970.
+
+    In a store of many machines `traits` are those of the model folders, else None.
+    """
 
     n: int
     file: Path
     text: str
     created_at: float
+    traits: Traits | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)

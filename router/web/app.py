@@ -1,9 +1,12 @@
 """Build the application: one blueprint per noun, one way to answer errors."""
 
+from functools import partial
+
 from flask import Flask
 
-from router.auth.signed_urls import SignedUrls
+from router.auth.signed_urls import SignedUrls, new_secret, secret_in
 from router.intake.intake import Intake
+from router.jobs import FactStore
 from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
@@ -12,7 +15,7 @@ from router.web.admin import views as admin
 from router.web.auth import open_paths
 from router.web.auth.authenticate import Authenticator
 from router.web.auth.key_cache import KeyCache
-from router.web.auth.rate_limit import RateLimit
+from router.web.auth.rate_limit import rate_limits
 from router.web.file_links import FileLinks
 from router.web.file_sender import FileSender
 from router.web.finished_files import FinishedFiles
@@ -34,6 +37,7 @@ NOUNS = (
     *(responses, videos, sync, estimate, images, files, models, usage, me),
     *(health, metrics, docs, studio, panels, *admin.NOUNS),
 )
+SECRET = "links.secret"  # in the data folder, or a fact of a shared store
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -62,10 +66,10 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     app.waiting = Waiters(system.jobs, leaving, limit=settings.waiters, seconds=settings.wait_seconds)
     app.readiness = health.ReadinessLog(system)
     ring = KeyCache(system.keys, settings)
-    signatures = SignedUrls(settings.data / "links.secret", seconds=settings.link_seconds, needed=ring.needed)
+    signatures = SignedUrls(partial(_secret_of_links, system), seconds=settings.link_seconds, needed=ring.needed)
     names = HostNames(settings)
     page = studio.Studio()
-    rates, estimates = RateLimit(settings.data / "rates"), RateLimit(settings.data / "rates.estimates")
+    rates, estimates = rate_limits(system)
     plugin_panels = system.plugins.panels()
     opened = open_paths.of_plugins(system.plugins, plugin_panels)
     callers = Authenticator(
@@ -98,3 +102,9 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
     system.plugins.configure(app)
     system.weights.look_ahead(system.registries.poll().models)
     return app
+
+
+def _secret_of_links(system: System) -> bytes:
+    if system.database.is_shared:
+        return bytes.fromhex(FactStore(system.database).get_or_make(SECRET, lambda: new_secret().hex()))
+    return secret_in(system.settings.data / SECRET)

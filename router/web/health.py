@@ -7,7 +7,7 @@ from threading import Thread
 from flask import Response, jsonify
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import reason
+from router.errors import is_outage, reason
 from router.runtime.once import Once
 from router.runtime.release import installed_version
 from router.runtime.threads import log_and_go_on
@@ -42,6 +42,7 @@ class Readiness(Answer):
 
 LOOK_SECONDS = 0.5
 DRAINING = "every engine drains: it claims no more jobs until DELETE /admin/engines/{engine_id}/drain"
+OUT = "the store is out of reach"
 ROUTES = Routes("Server")
 HEALTH, VERSION, ENGINE, READINESS = Health(), Version(), Engine(), Readiness()
 
@@ -76,14 +77,18 @@ class Ops:
     def readiness(self) -> Response:
         """Ask whether a new job is taken and done."""
         engines: tuple[EngineState, ...] = ()
+        is_out = False
         try:
             engines = self._system.engines.alive()
             lack = "no engine gives signs of life" if not engines else DRAINING
             status, why = ("no engine", lack) if all(engine.draining for engine in engines) else ("ready", "")
         except SQLAlchemyError as error:
-            status, why = "store unavailable", f"the store cannot be read: {reason(error)}"
+            is_out = is_outage(error)  # the log has the reason, which names addresses
+            status, why = "store unavailable", OUT if is_out else f"the store cannot be read: {reason(error)}"
         if shortage := self._system.disk.shortage():
             status, why = "disk full", shortage
+        elif is_out:
+            pass  # another look would take its time
         elif problem := self._system.probe.problem():
             status, why = "store unavailable", f"the store cannot be written: {problem}"
         state = {"status": status, "engines": [ENGINE.dump(engine) for engine in engines]}

@@ -11,6 +11,7 @@ from registry.source import public
 from router.catalog.disk_use import PartOnDisk
 from router.catalog.footprints import Footprints
 from router.errors import UnknownModel
+from router.intake.availability import HERE
 from router.intake.expectation import default_task
 from router.runtime.server_paths import ServerPaths
 from router.system import System
@@ -73,10 +74,11 @@ class Catalog:
             return ROUTE.dump(listed)
         if isinstance(entry, BrokenModel):
             return BROKEN.dump({**listed, "weights": self._hide(entry.state)})
-        footprint = self._footprints.of(entry, sorted({engine.device for engine in engines}))
+        devices = {engine.device.rpartition("/")[2] for engine in engines}  # without the host
+        footprint = self._footprints.of(entry, sorted(devices))
         limits = {"prompt_tokens": entry.prompt_tokens, "body_bytes": self._system.settings.max_body_bytes}
         listed |= {
-            "weights": self._system.weights.state(entry),
+            "weights": self._weights(entry, engines),
             "download": entry.download and self._system.weights.is_fetchable(entry),
             "state": state_of(entry.name, engines),
             "engines": [self._on(entry.name, each) for each in engines if entry.name in each.resident + each.warm],
@@ -87,6 +89,12 @@ class Catalog:
             "expected": [_seconds(each) for each in expected.get(entry.name, ())],
         }
         return MODEL.dump(listed)
+
+    def _weights(self, model: ModelSpec, engines: tuple[EngineState, ...]) -> str:
+        """Return where the weights are: here, or with an engine of another machine."""
+        state = self._system.weights.state(model)
+        is_served = self._system.database.is_shared and any(model.name in engine.models for engine in engines)
+        return "here" if is_served and not model.download and state not in HERE else state
 
     def _adapter(self, model: ModelSpec, adapter: Adapter) -> dict[str, Any]:
         is_default, weights = adapter.name in model.default_adapters, self._system.weights.adapter_state(model, adapter)

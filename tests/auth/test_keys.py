@@ -5,16 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.stores import ON_SQLITE
 
 from router.auth.keys import LOCAL, TEXT, ApiKey, KeyLimits, Scope, digest, id_of, new_key, new_text
-from router.jobs import ApiKeyStore, open_database
+from router.jobs import ApiKeyStore, Database
 
 TEXT_OF = new_text()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ApiKeyStore:
-    return ApiKeyStore(open_database(tmp_path / "jobs.sqlite"))
+def store(database: Database) -> ApiKeyStore:
+    return ApiKeyStore(database)
 
 
 def key(name: str = "ci", text: str | None = None, *scopes: Scope) -> ApiKey:
@@ -65,6 +66,7 @@ def test_a_key_comes_back_as_it_was_added(store: ApiKeyStore) -> None:
     assert store.find("no") is None
 
 
+@ON_SQLITE
 def test_only_a_digest_is_kept(store: ApiKeyStore, tmp_path: Path) -> None:
     store.add(key(text=TEXT_OF))
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())

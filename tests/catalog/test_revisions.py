@@ -2,17 +2,19 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from support.patience import until
 
 from registry import Input, Registry, RegistryError
 from router import Backend, Modality
 from router.catalog.revisions import Registries, newest_good
 from router.errors import BootError
-from router.jobs import JobStore, RevisionStore, open_database
+from router.jobs import Database, JobStore, RevisionStore
 from router.settings import Settings
 from router.system import assemble
 from router.values import Job, Task
@@ -23,11 +25,11 @@ LONG_AGO = 1_000_000_000
 
 
 class Placement:
-    """A data folder, and a models file of models without weights."""
+    """A store, and a models file of models without weights."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.file = folder / "models.yaml"
-        self.database = open_database(folder / "jobs.sqlite")
+        self.database = database
         self.store = RevisionStore(self.database)
         self.jobs = JobStore(self.database, lease_seconds=30, max_attempts=2, max_queued=1000)
 
@@ -48,8 +50,8 @@ class Placement:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Placement:
-    return Placement(tmp_path)
+def place(tmp_path: Path, database: Database) -> Placement:
+    return Placement(tmp_path, database)
 
 
 def names(registry: Registry | Registries) -> list[str]:
@@ -183,10 +185,12 @@ def test_a_bad_file_and_no_revision_end_the_start(place: Placement) -> None:
     assert place.store.newest() == 0
 
 
-def test_a_process_keeps_to_its_own_models_file(place: Placement, tmp_path: Path) -> None:
+def test_a_process_keeps_to_its_own_models_file(
+    place: Placement, tmp_path: Path, open_store: Callable[[], Database]
+) -> None:
     place.write("a")
     here = place.boot()
-    other = Placement(tmp_path)
+    other = Placement(tmp_path, open_store())
     other.file = tmp_path / "other.yaml"
     other.write("b", age=LONG_AGO)
     there = other.boot()
@@ -269,7 +273,7 @@ def test_old_revisions_go_unless_an_unfinished_job_needs_them(place: Placement) 
 
     kept = [revision.n for revision in place.store.published(place.file)]
     assert kept == [*range(31, 11, -1), 1]
-    assert place.store.get(2) is None
+    assert place.store.get(2, place.file) is None
     assert place.jobs.unfinished() == (("a", None), ("a", 1))
     assert process.model("a", 1) is not None
 
@@ -278,13 +282,13 @@ def test_a_store_that_does_not_answer_leaves_all_as_it_is(place: Placement, capl
     place.write("a")
     process = place.boot()
     with place.database.write() as db:
-        db.exec_driver_sql("ALTER TABLE revisions RENAME TO away")
+        db.execute(text("ALTER TABLE revisions RENAME TO away"))
     deadline = time.monotonic() + 10
     while "the store did not answer" not in caplog.text:
         assert names(process) == ["a"]
         assert time.monotonic() < deadline
     with place.database.write() as db:
-        db.exec_driver_sql("ALTER TABLE away RENAME TO revisions")
+        db.execute(text("ALTER TABLE away RENAME TO revisions"))
     place.write("b")
     process.reload()
 

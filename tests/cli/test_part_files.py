@@ -10,7 +10,7 @@ from support.hub import COMMIT, Hub, use
 from support.part_files import put_apart
 
 from bench.tools.layout import write_model
-from router.catalog.revisions import GRAIN_SECONDS
+from router.catalog.publication import GRAIN_SECONDS
 from router.doctor import models as doctor
 from router.settings import Settings
 from router.system import reading

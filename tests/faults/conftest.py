@@ -1,11 +1,20 @@
 """Servers with a faulty backend: one for each test, or one for a module."""
 
+import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import MODELS as STILL
 from support.jobs import open_gate
+from support.link import Link, link_to
 from support.server import Server, serve, serve_in
+
+from router.engine import encoder
+from router.jobs import JobStore
+from router.settings import Settings
+from router.system import System, assemble
 
 __all__ = ["serve"]
 HERE = Path(__file__).parent
@@ -44,10 +53,19 @@ def start(serve: Start) -> Start:
     return lambda models=MODELS, plugins="", **settings: serve(models, plugins=_files(plugins), **settings)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a module's tests once for each of its `STORES`."""
+    stores = getattr(metafunc.module, "STORES", ())
+    if stores and "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", stores, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run one server for a module, with the module's `SETTINGS`."""
     settings = dict(getattr(request.module, "SETTINGS", {}))
+    if getattr(request, "param", "") == "postgresql":
+        settings["store"] = request.getfixturevalue("postgres").create(f"faults_{uuid.uuid4().hex}")
     plugins = _files(settings.pop("plugins", ""))
     running = serve_in(tmp_path_factory.mktemp("faults"), MODELS, plugins=plugins, **settings)
     yield running
@@ -61,6 +79,32 @@ def gate_opened(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if server is not None:
         open_gate(server)
+
+
+@pytest.fixture
+def link(postgres_url: str) -> Iterator[tuple[Link, str]]:
+    with link_to(postgres_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def build(tmp_path: Path, link: tuple[Link, str]) -> Callable[..., System]:
+    """Build a machine's system whose store is behind the link."""
+    (tmp_path / "models.yaml").write_text(STILL)
+    settings = Settings(
+        data=tmp_path / "data",
+        models=tmp_path / "models.yaml",
+        store=link[1],
+        lease_seconds=2.0,
+        renew_seconds=0.2,
+    )
+    return lambda *plugins, **changes: assemble(replace(settings, **changes), plugins=[encoder, *plugins])
+
+
+@pytest.fixture
+def seen(build: Callable[..., System], postgres_url: str) -> JobStore:
+    """Return the store as another machine sees it."""
+    return build(store=postgres_url).jobs
 
 
 def _files(more: str) -> str:

@@ -6,6 +6,7 @@ from support.jobs import ask, at_gate, attempts, completed, in_phase, kill_engin
 from support.server import Server
 
 pytestmark = pytest.mark.slow
+STORES = ("sqlite", "postgresql")
 
 
 def test_an_engine_killed_while_it_loads(server: Server) -> None:
@@ -75,7 +76,7 @@ def test_an_engine_killed_between_file_and_row(server: Server) -> None:
     shut_gate(server)
     job = ask(server, "faulty", "held end")
     at_gate(server)
-    with locked(server.data):  # so that it waits with the file written
+    with locked(server.data, server.store):  # so that it waits with the file written
         open_gate(server)
         server.until(lambda: (videos(server, job) / "1.mp4").exists())
         kill_engine(server)

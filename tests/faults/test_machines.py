@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from support.keyed_callers import KeyedCallers, made
 from support.machine_faults import CRASH, KINDS, Scene, happen
-from support.machines import LEASE, Site, three_machines
+from support.three_machines import LEASE, Site, three_machines
 from support.namespaces import need_namespaces
 from support.patience import until, watch
 from support.shared_books import completed_jobs

@@ -1,24 +1,21 @@
 """Attempts: each is booked in the ledger once, however it ends."""
 
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import create_engine
+from support.stores import ON_SQLITE, change, instant, rows, statements
 
 from registry import Input
 from router.accounting.ledger_rows import LOAD, LedgerRow
-from router.jobs import ClaimRequest, EngineStore, JobStore, Ledger, open_database
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, Ledger, open_database
 from router.jobs.backup import back_up
 from router.jobs.database import upgrade
 from router.jobs.idempotency import Key
-from router.runtime import clock
 from router.values import Artifact, EngineState, Failure, Job, Lease, Outcome, Phase, Progress, Status, Task, Usage
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
@@ -31,11 +28,10 @@ ALWAYS = ("0000-01-01", "9999-12-31")
 
 
 class Books:
-    """A store, its ledger and its engines, in one folder."""
+    """A store, its ledger and its engines."""
 
-    def __init__(self, folder: Path, max_attempts: int = 2) -> None:
-        self.path = folder / "jobs.sqlite"
-        database = open_database(self.path)
+    def __init__(self, database: Database, max_attempts: int = 2) -> None:
+        self.database = database
         self.store = JobStore(database, lease_seconds=30, max_attempts=max_attempts, max_queued=1000)
         self.engines = EngineStore(database, lease_seconds=30)
         self.ledger = Ledger(database)
@@ -51,21 +47,23 @@ class Books:
     def beat(self, job: Job | None = JOB, engine: str = "e") -> None:
         self.engines.heartbeat(EngineState(engine, "cpu", 1, ("m",), (), job and job.id))
 
-    def write(self, statement: str, *values: object) -> None:
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as db:
-            db.execute(statement, values)
+    def write(self, statement: str, **values: object) -> None:
+        change(self.database, statement, **values)
+
+    def now(self) -> float:
+        return instant(self.database).now
 
     def worked(self, seconds: float, until: float = 0.0, engine_seen: float | None = None) -> None:
         """Let all attempts have worked for `seconds`, up to `until` seconds ago."""
-        end = clock.now() - until
-        self.write("UPDATE attempts SET claimed_at = ?1, began = ?1, reported_at = ?2", end - seconds, end)
+        end = self.now() - until
+        worked = "UPDATE attempts SET claimed_at = :began, began = :began, reported_at = :end"
+        self.write(worked, began=end - seconds, end=end)
         if engine_seen is not None:
-            self.write("UPDATE engines SET seen = ?", clock.now() - engine_seen)
+            self.write("UPDATE engines SET seen = :seen", seen=self.now() - engine_seen)
 
     @property
     def open(self) -> int:
-        with closing(sqlite3.connect(self.path)) as db:
-            return int(db.execute("SELECT count(*) FROM attempts").fetchone()[0])
+        return int(rows(self.database, "SELECT count(*) FROM attempts")[0][0])
 
     @property
     def rows(self) -> list[tuple[str, int, Usage]]:
@@ -78,8 +76,8 @@ class Books:
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Books:
-    return Books(tmp_path)
+def books(database: Database) -> Books:
+    return Books(database)
 
 
 def test_a_completed_job_is_booked_under_its_owner_key_and_model(books: Books) -> None:
@@ -205,7 +203,7 @@ def test_a_released_job_costs_nothing_until_it_is_run_again(books: Books) -> Non
 def lapsed(books: Books, ran: float) -> None:
     """Let all leases be lapsed after `ran` seconds of reported work."""
     books.worked(ran, until=80)
-    books.write("UPDATE jobs SET lease_until = ? WHERE status = 'in_progress'", clock.now() - 1)
+    books.write("UPDATE jobs SET lease_until = :until WHERE status = 'in_progress'", until=books.now() - 1)
 
 
 def test_a_lost_attempt_is_measured_up_to_its_last_report(books: Books) -> None:
@@ -220,8 +218,8 @@ def test_a_lost_attempt_is_measured_up_to_its_last_report(books: Books) -> None:
     assert (used.steps, used.frames) == (0, 0)
 
 
-def test_a_job_lost_for_good_has_used_nothing(tmp_path: Path) -> None:
-    books = Books(tmp_path, max_attempts=1)
+def test_a_job_lost_for_good_has_used_nothing(database: Database) -> None:
+    books = Books(database, max_attempts=1)
     books.begun()
     lapsed(books, ran=7)
     (failed,) = books.store.expire()
@@ -241,7 +239,7 @@ def test_an_attempt_of_an_engine_that_died_at_once_lost_no_seconds(books: Books)
 
 def test_an_attempt_lost_while_its_model_loads_has_done_no_work(books: Books) -> None:
     lease = books.begun()
-    books.write("UPDATE attempts SET claimed_at = ?", clock.now() - 50)
+    books.write("UPDATE attempts SET claimed_at = :at", at=books.now() - 50)
     books.store.report(lease, Progress(Phase.LOAD, 0, 1, 0))
     books.store.release(lease)
 
@@ -251,8 +249,8 @@ def test_an_attempt_lost_while_its_model_loads_has_done_no_work(books: Books) ->
 def test_a_job_cancelled_while_its_model_loads_costs_nothing_if_its_engine_dies(books: Books) -> None:
     books.beat()
     books.begun()
-    books.write("UPDATE attempts SET claimed_at = ?", clock.now() - 50)
-    books.write("UPDATE engines SET seen = ?", clock.now() - 40)
+    books.write("UPDATE attempts SET claimed_at = :at", at=books.now() - 50)
+    books.write("UPDATE engines SET seen = :seen", seen=books.now() - 40)
     books.store.cancel(JOB.id, "anna")
     books.store.expire()
 
@@ -260,11 +258,11 @@ def test_a_job_cancelled_while_its_model_loads_costs_nothing_if_its_engine_dies(
 
 
 def test_work_lasts_from_its_first_report_to_its_last(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    lease, now = books.begun(), clock.now()
+    lease, now = books.begun(), instant(books.database)
     for n, phase in enumerate([Phase.DOWNLOAD, Phase.LOAD, Phase.LOAD, Phase.STEP, Phase.STEP, Phase.DECODE]):
-        monkeypatch.setattr(clock, "now", lambda n=n: now + n**2)
+        monkeypatch.setattr(books.database, "instant", lambda db, n=n: now.before(-(n**2)))
         books.store.report(lease, Progress(phase, 0, 4, 0))
-    monkeypatch.setattr(clock, "now", lambda: now + 100)
+    monkeypatch.setattr(books.database, "instant", lambda db: now.before(-100))
     books.store.release(lease)
 
     ((outcome, _, used),) = books.rows
@@ -283,7 +281,7 @@ def test_what_a_device_inherits_is_lost(books: Books) -> None:
     books.beat()
     lease = books.begun()
     books.worked(90, until=10)
-    books.write("UPDATE jobs SET lease_until = ?", clock.now() + 20)  # still held: renewed ten seconds ago
+    books.write("UPDATE jobs SET lease_until = :until", until=books.now() + 20)  # still held: renewed ten seconds ago
     (taken,) = books.store.inherit("cpu")
 
     assert taken.status is Status.QUEUED
@@ -302,7 +300,7 @@ def test_a_lease_renewed_since_it_was_seen_lapsed_is_not_taken(books: Books) -> 
             assert books.store.renew(lease)
             return super()._take_back(lost, hung)
 
-    slow = Slow(open_database(books.path), lease_seconds=30, max_attempts=2, max_queued=9)
+    slow = Slow(books.database, lease_seconds=30, max_attempts=2, max_queued=9)
     assert slow.expire() == ()
     assert books.store.holds(lease)
     assert books.rows == []
@@ -426,14 +424,19 @@ def test_loads_are_the_servers(books: Books) -> None:
     assert books.ledger.gpu_seconds() == {("m", LOAD): 7.0}
 
 
-def test_the_ledger_outlives_its_jobs_and_is_in_a_backup(books: Books, tmp_path: Path) -> None:
+def test_the_ledger_outlives_its_jobs(books: Books) -> None:
     books.store.finish(books.begun(), VIDEO, (), USED)
     books.store.delete(JOB.id, "anna")
-    (tmp_path / "copy").mkdir()
-    back_up(books.path, tmp_path / "copy" / "jobs.sqlite", replace=False)
 
     assert books.rows == [("completed", 1, PRICED)]
-    assert Books(tmp_path / "copy").rows == books.rows
+
+
+@ON_SQLITE
+def test_the_ledger_is_in_a_backup(books: Books, tmp_path: Path) -> None:
+    books.store.finish(books.begun(), VIDEO, (), USED)
+    back_up(tmp_path / "jobs.sqlite", tmp_path / "copy.sqlite", replace=False)
+
+    assert Books(open_database(tmp_path / "copy.sqlite")).rows == books.rows == [("completed", 1, PRICED)]
 
 
 def test_a_claim_of_one_job_begins_an_attempt(books: Books) -> None:
@@ -457,33 +460,20 @@ def test_a_job_that_was_running_before_the_ledger_ends_as_any_other(books: Books
 def test_a_store_without_a_ledger_gets_an_empty_one(tmp_path: Path) -> None:
     with create_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}").begin() as connection:
         upgrade(connection, "0010")
-    books = Books(tmp_path)
+    books = Books(open_database(tmp_path / "jobs.sqlite"))
     assert books.rows == []
     books.store.finish(books.begun(), VIDEO, (), USED)
 
     assert books.rows == [("completed", 1, PRICED)]
 
 
-def statements(act: Callable[[], object]) -> list[str]:
-    """Return the statements of an act, without those of its transactions."""
-    seen: list[str] = []
-
-    def note(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        act()
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    return [statement for statement in seen if not statement.startswith(("BEGIN", "PRAGMA"))]
-
-
 def test_the_books_add_one_statement_to_a_claim_and_two_to_an_end(books: Books) -> None:
-    begins = statements(lambda: books.begun())
-    lease = Lease(JOB.id, "e", 1)
-    ends = statements(lambda: books.store.finish(lease, VIDEO, (), USED))
-    sweep = statements(books.store.expire)
+    with statements() as begins:
+        lease = books.begun()
+    with statements() as ends:
+        books.store.finish(lease, VIDEO, (), USED)
+    with statements() as sweep:
+        books.store.expire()
 
     assert [statement.split()[:3] for statement in begins if "attempts" in statement] == [
         ["INSERT", "INTO", "attempts"]
@@ -492,25 +482,24 @@ def test_the_books_add_one_statement_to_a_claim_and_two_to_an_end(books: Books) 
     assert len(sweep) == 2
 
 
-def _finish_all(folder: Path, leases: list[Lease]) -> None:
-    store = Books(folder).store
+def _finish_all(address: Path | str, leases: list[Lease]) -> None:
+    store = Books(open_database(address)).store
     for lease in leases:
         if store.finish(lease, VIDEO, (), USED) is None:
             store.book(lease, USED)
 
 
-def _cancel_all(folder: Path, leases: list[Lease]) -> None:
-    store = Books(folder).store
+def _cancel_all(address: Path | str, leases: list[Lease]) -> None:
+    store = Books(open_database(address)).store
     for lease in reversed(leases):
         store.cancel(lease.job, "anna")
 
 
 @pytest.mark.slow
-def test_jobs_finished_and_cancelled_at_once_are_booked_as_they_ended(tmp_path: Path) -> None:
-    books = Books(tmp_path)
+def test_jobs_finished_and_cancelled_at_once_are_booked_as_they_ended(books: Books, store_address: Path | str) -> None:
     leases = [books.begun(replace(JOB, id=f"{n:032x}")) for n in range(40)]
     spawn = get_context("spawn")
-    racers = [spawn.Process(target=race, args=[tmp_path, leases]) for race in (_finish_all, _cancel_all)]
+    racers = [spawn.Process(target=race, args=[store_address, leases]) for race in (_finish_all, _cancel_all)]
     for racer in racers:
         racer.start()
     for racer in racers:
@@ -525,8 +514,8 @@ def test_jobs_finished_and_cancelled_at_once_are_booked_as_they_ended(tmp_path: 
     assert books.open == 0
 
 
-def _book_all(folder: Path, leases: list[Lease], as_engine: bool) -> None:
-    store = Books(folder).store
+def _book_all(address: Path | str, leases: list[Lease], as_engine: bool) -> None:
+    store = Books(open_database(address)).store
     for lease in leases:
         if as_engine:
             store.book(lease, USED)
@@ -535,13 +524,12 @@ def _book_all(folder: Path, leases: list[Lease], as_engine: bool) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_book_at_once_book_each_attempt_once(tmp_path: Path) -> None:
-    books = Books(tmp_path)
+def test_processes_that_book_at_once_book_each_attempt_once(books: Books, store_address: Path | str) -> None:
     leases = [books.begun(replace(JOB, id=f"{n:032x}", price=None)) for n in range(30)]
     for lease in leases:
         books.store.cancel(lease.job, "anna")
     spawn = get_context("spawn")
-    racers = [spawn.Process(target=_book_all, args=[tmp_path, leases, n < 2]) for n in range(3)]
+    racers = [spawn.Process(target=_book_all, args=[store_address, leases, n < 2]) for n in range(3)]
     for racer in racers:
         racer.start()
     for racer in racers:

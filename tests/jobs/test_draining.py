@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -13,18 +12,13 @@ from support.patience import until
 
 from registry import Input
 from router.engine.worker import Worker
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore, open_database
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore
 from router.system import System
 from router.values import EngineState, Job, Status, Task
 from router.web import create_app
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 ANY = ClaimRequest(["a"])
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(tmp_path / "jobs.sqlite")
 
 
 @pytest.fixture

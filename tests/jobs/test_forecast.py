@@ -5,15 +5,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from registry import Input
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore, open_database
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore
 from router.jobs.forecast import BusyEngine, Span, forecast
 from router.jobs.queue_forecast import QUEUE, QueueForecasts
 from router.jobs.scheduling import QueuedJob
@@ -83,11 +82,6 @@ def test_jobs_of_a_model_without_an_engine_are_left_out() -> None:
     assert spans([], BusyEngine("a", busy=3.0)) == {}
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return open_database(tmp_path / "jobs.sqlite")
-
-
 def opened(database: Database) -> JobStore:
     return JobStore(database, lease_seconds=30, max_attempts=2, max_queued=10_000)
 
@@ -115,7 +109,7 @@ def test_the_forecast_is_what_engines_do_when_nothing_else_comes(database: Datab
         EngineStore(database, lease_seconds=30).heartbeat(state)
     with database.read() as db:
         expected = QueueForecasts(BOUND).read(db, database.instant(db).before(30))
-        numbers = {row.id: row.seq for row in db.exec_driver_sql("SELECT id, seq FROM jobs")}
+        numbers = {row.id: row.seq for row in db.execute(text("SELECT id, seq FROM jobs"))}
 
     free, ran = dict.fromkeys(offers, 0.0), {}
     while free:

@@ -1,28 +1,28 @@
 """Room in the queue, and when there is some again."""
 
-import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.stores import ON_SQLITE, change
 
 from registry import Input
 from router.auth.keys import KeyLimits, Scope, new_key, new_text
 from router.errors import HttpError, QueueFull, RateLimited
-from router.jobs import ApiKeyStore, ClaimRequest, JobStore, QueueLimits, SchedulingPolicy, open_database
+from router.jobs import ApiKeyStore, ClaimRequest, Database, JobStore, QueueLimits, SchedulingPolicy
 from router.values import Job, Phase, Progress, Task
 
 TASK = Task("a", "", 64, 64, 5, 8, 4, 4.0, None, 3.0, 1, frozenset({Input.TEXT}))
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> JobStore:
-    return opened(tmp_path)
+def store(database: Database) -> JobStore:
+    return opened(database)
 
 
-def opened(folder: Path, most: int = 1000) -> JobStore:
-    return JobStore(open_database(folder / "j.sqlite"), lease_seconds=30, max_attempts=2, max_queued=most)
+def opened(database: Database, most: int = 1000) -> JobStore:
+    return JobStore(database, lease_seconds=30, max_attempts=2, max_queued=most)
 
 
 def job(n: int, model: str = "m", key: str | None = None) -> Job:
@@ -65,21 +65,30 @@ def test_a_job_that_runs_is_not_queued(store: JobStore) -> None:
     store.check_limits(QueueLimits("m", of_model=1, key="fg-a", of_key=1))
 
 
-def test_a_refused_job_leaves_nothing(tmp_path: Path) -> None:
-    store = opened(tmp_path, most=1)
+def test_a_refused_job_leaves_nothing(database: Database) -> None:
+    store = opened(database, most=1)
     store.add(job(1))
-    before = (tmp_path / "j.sqlite-wal").stat().st_size
 
     for limits in (QueueLimits(), QueueLimits("m", of_model=1), QueueLimits(key="fg-a", of_key=1)):
         refusal(store, limits)
-    assert (tmp_path / "j.sqlite-wal").stat().st_size == before
     with pytest.raises(QueueFull):
         store.add(job(2))
     assert store.get(job(2).id, "me") is None
     assert store.newest() == 1
 
 
-def test_the_time_to_wait_is_what_the_running_job_has_left(store: JobStore, tmp_path: Path) -> None:
+@ON_SQLITE
+def test_a_refusal_writes_nothing(database: Database, tmp_path: Path) -> None:
+    store = opened(database, most=1)
+    store.add(job(1))
+    before = (tmp_path / "jobs.sqlite-wal").stat().st_size
+
+    for limits in (QueueLimits(), QueueLimits("m", of_model=1), QueueLimits(key="fg-a", of_key=1)):
+        refusal(store, limits)
+    assert (tmp_path / "jobs.sqlite-wal").stat().st_size == before
+
+
+def test_the_time_to_wait_is_what_the_running_job_has_left(store: JobStore, database: Database) -> None:
     store.add(job(1))
     store.add(job(2))
     found = store.claim("e", ClaimRequest(["m"]))
@@ -89,22 +98,20 @@ def test_the_time_to_wait_is_what_the_running_job_has_left(store: JobStore, tmp_
     )  # it has not begun its steps
 
     store.report(found[0], Progress(Phase.STEP, 3, 4, 75))
-    with sqlite3.connect(tmp_path / "j.sqlite") as database:
-        database.execute("UPDATE jobs SET started_at = ? WHERE seq = 1", [time.time() - 60])
+    change(database, "UPDATE jobs SET started_at = :at WHERE seq = 1", at=time.time() - 60)
     ((name, seconds),) = refusal(store, QueueLimits("m", of_model=1)).headers
 
     assert (name, 19 <= int(seconds) <= 22) == ("retry-after", True)
 
 
-def test_jobs_that_come_before_the_refused_one_s_take_their_time_too(store: JobStore, tmp_path: Path) -> None:
+def test_jobs_that_come_before_the_refused_one_s_take_their_time_too(store: JobStore, database: Database) -> None:
     for n in range(1, 4):
         store.add(job(n))
     store.add(job(4, model="rare"))
     found = store.claim("e", ClaimRequest(["m"]))
     assert found is not None
     store.report(found[0], Progress(Phase.STEP, 1, 2, 50))
-    with sqlite3.connect(tmp_path / "j.sqlite") as database:
-        database.execute("UPDATE jobs SET started_at = ? WHERE seq = 1", [time.time() - 5])
+    change(database, "UPDATE jobs SET started_at = :at WHERE seq = 1", at=time.time() - 5)
 
     assert 4 <= int(refusal(store, QueueLimits("m", of_model=1)).headers[0][1]) <= 7  # half of ten seconds
     assert (
@@ -112,21 +119,19 @@ def test_jobs_that_come_before_the_refused_one_s_take_their_time_too(store: JobS
     )  # and two whole jobs before it
 
 
-def test_nobody_is_told_to_wait_for_longer_than_a_minute(store: JobStore, tmp_path: Path) -> None:
+def test_nobody_is_told_to_wait_for_longer_than_a_minute(store: JobStore, database: Database) -> None:
     store.add(job(1))
     store.add(job(2))
     found = store.claim("e", ClaimRequest(["m"]))
     assert found is not None
     store.report(found[0], Progress(Phase.STEP, 1, 100, 1))
-    with sqlite3.connect(tmp_path / "j.sqlite") as database:
-        database.execute("UPDATE jobs SET started_at = started_at - 1000 WHERE seq = 1")
+    change(database, "UPDATE jobs SET started_at = started_at - 1000 WHERE seq = 1")
 
     assert refusal(store, QueueLimits("m", of_model=1)).headers == (("retry-after", "60"),)
 
 
-def test_a_key_with_as_much_running_as_it_may_waits(tmp_path: Path) -> None:
-    database = open_database(tmp_path / "j.sqlite")
-    store, keys = opened(tmp_path), ApiKeyStore(database)
+def test_a_key_with_as_much_running_as_it_may_waits(database: Database) -> None:
+    store, keys = opened(database), ApiKeyStore(database)
     one, two = (new_key(new_text(), name, name, [Scope.READ]) for name in "ab")
     keys.add(replace(one, limits=KeyLimits(running=1)))
     keys.add(two)

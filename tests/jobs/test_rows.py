@@ -3,10 +3,9 @@
 import hashlib
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from registry import Input, PerExpert
-from router.jobs import JobStore, open_database
+from router.jobs import Database, JobStore
 from router.jobs.idempotency import key_of
 from router.jobs.rows import job_row
 from router.request import AdapterChoice, Options, Request
@@ -22,8 +21,8 @@ ADAPTED = replace(
 )
 
 
-def test_adapters_and_numerics_come_back_from_the_store(tmp_path: Path) -> None:
-    store = JobStore(open_database(tmp_path / "jobs.sqlite"), lease_seconds=30, max_attempts=2, max_queued=9)
+def test_adapters_and_numerics_come_back_from_the_store(database: Database) -> None:
+    store = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=9)
     for job in (PLAIN, ADAPTED):
         found = store.get(store.add(job).id, "me")
 

@@ -1,20 +1,19 @@
 """The scheduling policy: short jobs and loaded models first, bounds, priorities, engine limits."""
 
 import json
-import sqlite3
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import pytest
 from support.plans import plan
+from support.stores import ON_SQLITE, change, rows
 
 from registry import Input
-from router.jobs import ClaimRequest, EngineStore, JobStore, SchedulingPolicy, open_database
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, SchedulingPolicy
 from router.jobs.claims import HEADS
 from router.jobs.scheduling import STRETCH, SWITCH, QueuedJob, allowance, choose
 from router.values import Artifact, EngineState, Job, Phase, Progress, Task, UsedAdapter
@@ -24,12 +23,11 @@ VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> JobStore:
-    return opened(tmp_path)
+def store(database: Database) -> JobStore:
+    return opened(database)
 
 
-def opened(folder: Path, overtake_seconds: float = 1800) -> JobStore:
-    database = open_database(folder / "jobs.sqlite")
+def opened(database: Database, overtake_seconds: float = 1800) -> JobStore:
     return JobStore(
         database, lease_seconds=30, max_attempts=2, max_queued=1000, policy=SchedulingPolicy(overtake_seconds)
     )
@@ -45,10 +43,9 @@ def add(store: JobStore, models: str, priority: int = 0, estimate: float | None 
     return [store.add(job).id for job in jobs]
 
 
-def spread(folder: Path, seconds: float) -> None:
+def spread(database: Database, seconds: float) -> None:
     """Have each queued job due `seconds` after the one before it."""
-    with sqlite3.connect(folder / "jobs.sqlite") as db:
-        db.execute("UPDATE jobs SET due_at = seq * ? WHERE status = 'queued'", [seconds])
+    change(database, "UPDATE jobs SET due_at = seq * :seconds WHERE status = 'queued'", seconds=seconds)
 
 
 def order(
@@ -199,37 +196,35 @@ def test_a_short_job_passes_a_long_one_and_a_long_one_does_not_pass_it(store: Jo
     assert [claim[1].id for claim in claims if claim] == [short, long, other]
 
 
-def test_a_job_without_an_estimate_counts_as_the_mean_of_the_queued_ones(tmp_path: Path) -> None:
-    store = opened(tmp_path)
+def test_a_job_without_an_estimate_counts_as_the_mean_of_the_queued_ones(store: JobStore, database: Database) -> None:
     for estimate in (None, 2.0, 4.0, None):
         add(store, "a", estimate=estimate)
-    with sqlite3.connect(tmp_path / "jobs.sqlite") as db:
-        allowed = [due - came for due, came in db.execute("SELECT due_at, arrived_at FROM jobs ORDER BY seq")]
+    allowed = [due - came for due, came in rows(database, "SELECT due_at, arrived_at FROM jobs ORDER BY seq")]
 
     assert allowed == pytest.approx([0.0, 2 * STRETCH, 4 * STRETCH, 3 * STRETCH])
 
 
-def test_jobs_for_what_is_loaded_go_first_within_bounds(store: JobStore, tmp_path: Path) -> None:
+def test_jobs_for_what_is_loaded_go_first_within_bounds(store: JobStore, database: Database) -> None:
     add(store, "abababab")
-    spread(tmp_path, SWITCH * 5)
+    spread(database, SWITCH * 5)
 
     assert order(store, loaded=["a"]) == "aabbbaab"  # a load of 10 s is worth two of these
 
 
-def test_jobs_of_one_model_with_other_adapters_are_jobs_of_a_loaded_model(store: JobStore, tmp_path: Path) -> None:
+def test_jobs_of_one_model_with_other_adapters_are_jobs_of_a_loaded_model(store: JobStore, database: Database) -> None:
     for n, (model, adapter) in enumerate(zip("ababab", ("x", "x", "y", "y", "z", ""), strict=True)):
         task = replace(TASK, adapters=(UsedAdapter(adapter),) if adapter else ())
         store.add(Job(f"{n}", "me", model, task, created_at=time.time()))
-    spread(tmp_path, SWITCH * 5)
+    spread(database, SWITCH * 5)
 
     assert order(store, loaded=["a"]) == "aabbba"
     add(store, "ababab")
-    spread(tmp_path, SWITCH * 5)
+    spread(database, SWITCH * 5)
     assert order(store, loaded=["a"]) == "aabbba"  # as without adapters
 
 
-def test_with_a_bound_of_next_to_nothing_the_first_goes_first(tmp_path: Path) -> None:
-    store = opened(tmp_path, overtake_seconds=1e-9)
+def test_with_a_bound_of_next_to_nothing_the_first_goes_first(database: Database) -> None:
+    store = opened(database, overtake_seconds=1e-9)
     models = "bacaabca"
     for model, estimate in zip(models, (9.0, 1.0, 5.0, 2.0, 1.0, 9.0, 3.0, 1.0), strict=True):
         add(store, model, estimate=estimate)
@@ -282,6 +277,7 @@ def test_two_engines_that_loaded_a_model_at_once_do_not_block_each_other(store: 
     assert store.claim("e1", ClaimRequest("a", ["a"], most={"a": 1})) is not None
 
 
+@ON_SQLITE
 def test_the_search_for_the_next_job_reads_indexes_only(store: JobStore) -> None:
     with store._db.read() as db:
         wanted = {"models": json.dumps(["a"]), "key_running": None, "held_back": "[]"}

@@ -1,7 +1,7 @@
 """Budgets in the store: refused, reserved, released, held back."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 from support.accounts import book, end_attempts, run
 from support.plans import plan
+from support.stores import ON_SQLITE, statements
 
 from registry import Input
 from router.accounting.budgets import Balance, Budget, Budgets, Need, Unit
 from router.auth.keys import ApiKey, KeyLimits, Scope, new_key, new_text
 from router.errors import QuotaExceeded
 from router.jobs import ApiKeyStore, BudgetStore, ClaimRequest, Database, JobStore, OwnerStore, open_database
-from router.jobs.accounts import budget_statements as statements
+from router.jobs.accounts import budget_statements as sql
 from router.jobs.idempotency import Key
 from router.values import Artifact, Job, Task, Usage
 
@@ -34,13 +34,12 @@ VIDEO = Artifact("1.mp4", "video/mp4", "00", 9, 64, 64, 5, 8)
 class Server:
     """A store with a wall clock that tests move."""
 
-    path: Path
+    database: Database
     now: datetime = NOON
     defaults: dict[str, Budgets] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
-        self.database = open_database(self.path)
         self.keys, self.owners = ApiKeyStore(self.database), OwnerStore(self.database)
         self.budgets = BudgetStore(self.database, **self.defaults, now=lambda: self.now)
         self.jobs = JobStore(self.database, lease_seconds=30, max_attempts=2, max_queued=1000, budgets=self.budgets)
@@ -81,8 +80,8 @@ def budgets(gpu_seconds: str | None = None, cost: str | None = None) -> Budgets:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server(tmp_path / "j.sqlite")
+def server(database: Database) -> Server:
+    return Server(database)
 
 
 def test_without_a_budget_nothing_is_refused(server: Server) -> None:
@@ -259,9 +258,9 @@ def test_a_key_is_bound_by_its_own_work_only(server: Server) -> None:
     server.add(20.0, key=two.id)
 
 
-def test_own_budgets_replace_the_defaults(tmp_path: Path) -> None:
+def test_own_budgets_replace_the_defaults(database: Database) -> None:
     defaults = {"keys": budgets("10/day"), "owners": budgets("100/day", "1/day")}
-    server = Server(tmp_path / "j.sqlite", defaults=defaults)
+    server = Server(database, defaults=defaults)
     usual, own = server.key("usual"), server.key("own", "70/day")
 
     server.refusal(11.0, key=usual.id)
@@ -344,17 +343,17 @@ def taken_by(server: Server) -> bool:
     return True
 
 
-def _add_all(path: Path, first: int, results: Any) -> None:
-    server = Server(path, numbers=count(first))
+def _add_all(address: Path | str, first: int, results: Any) -> None:
+    server = Server(open_database(address), numbers=count(first))
     results.put(sum(taken_by(server) for _ in range(10)))
 
 
 @pytest.mark.slow
-def test_processes_that_race_overdraw_nothing(server: Server) -> None:
+def test_processes_that_race_overdraw_nothing(server: Server, store_address: Path | str) -> None:
     server.limit("60/day")
     spawn = get_context("spawn")
     results = spawn.Queue()
-    callers = [spawn.Process(target=_add_all, args=[server.path, n * 100 + 1, results]) for n in range(3)]
+    callers = [spawn.Process(target=_add_all, args=[store_address, n * 100 + 1, results]) for n in range(3)]
     for caller in callers:
         caller.start()
     taken = [results.get(timeout=60) for _ in callers]
@@ -398,8 +397,8 @@ def test_jobs_of_a_spent_budget_run_once_it_is_raised(server: Server) -> None:
     assert claimed(server) == held.id
 
 
-def test_a_spent_default_holds_jobs_back_too(tmp_path: Path) -> None:
-    server = Server(tmp_path / "j.sqlite", defaults={"owners": budgets("60/day")})
+def test_a_spent_default_holds_jobs_back_too(database: Database) -> None:
+    server = Server(database, defaults={"owners": budgets("60/day")})
     server.add(10.0)
     book(server.database, "2026-12-01", 60.0)
 
@@ -469,35 +468,28 @@ def claimed(server: Server) -> str | None:
 
 def test_without_budgets_a_job_costs_one_lookup_to_add_and_one_to_claim(server: Server) -> None:
     book(server.database, "2026-12-01", 75.0)
-    done = counted(server.database)
-    with server.database.write() as db:
+    with statements() as asked, server.database.write() as db:
         server.budgets.check(db, Need("me", "fg-12345678", 1, 10.0))
         server.budgets.held_back(db)
 
-    assert len([each for each in done() if each.lstrip().startswith("SELECT")]) == 2
-
-
-def counted(database: Database) -> Callable[[], list[str]]:
-    """Return a function for the statements of a database from now on."""
-    seen: list[str] = []
-    event.listen(database._engine, "before_cursor_execute", lambda *call: seen.append(call[2]))
-    return lambda: seen
+    assert [each.split()[0] for each in asked] == ["SELECT"] * 2
 
 
 IDS = {f"{subject}_{unit}": "[]" for subject in ("owner", "key") for unit in Unit}
 UNFINISHED = {"id": "", "boot": "", "now": 0}
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("statement", "values", "searched"),
     [
-        (statements.ONE, {"owner": "a", "key": "b"}, ["owners owner=?", "api_keys id=?"]),
-        (statements.QUEUED, {}, ["jobs status=?", "owners owner=?", "api_keys id=?"]),
-        (statements.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>? AND day<?"]),
-        (statements.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>? AND day<?"]),
-        (statements.UNFINISHED["owner"], UNFINISHED, ["attempts owner=?", "jobs status=?"]),
-        (statements.UNFINISHED["key"], UNFINISHED, ["jobs key=? AND status=?"]),
-        (statements.HELD_BACK, IDS, ["jobs status=?"]),
+        (sql.ONE, {"owner": "a", "key": "b"}, ["owners owner=?", "api_keys id=?"]),
+        (sql.QUEUED, {}, ["jobs status=?", "owners owner=?", "api_keys id=?"]),
+        (sql.USED["owner"], {"wanted": "[]"}, ["ledger owner=? AND day>? AND day<?"]),
+        (sql.USED["key"], {"wanted": "[]"}, ["ledger key=? AND day>? AND day<?"]),
+        (sql.UNFINISHED["owner"], UNFINISHED, ["attempts owner=?", "jobs status=?"]),
+        (sql.UNFINISHED["key"], UNFINISHED, ["jobs key=? AND status=?"]),
+        (sql.HELD_BACK, IDS, ["jobs status=?"]),
     ],
 )
 def test_balances_read_no_finished_jobs(
@@ -508,8 +500,9 @@ def test_balances_read_no_finished_jobs(
     assert [f"{table} {columns}" for table, columns in found] == searched
 
 
+@ON_SQLITE
 def test_whether_there_is_any_budget_is_read_from_an_index_of_budgets(server: Server) -> None:
-    assert "SCAN api_keys USING INDEX api_keys_budgets" in plan_of(server, statements.ANY, {})
+    assert "SCAN api_keys USING INDEX api_keys_budgets" in plan_of(server, sql.ANY, {})
 
 
 def plan_of(server: Server, statement: object, values: dict[str, Any]) -> str:

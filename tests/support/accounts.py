@@ -4,7 +4,6 @@ from sqlalchemy import insert
 
 from router.jobs.database import Database
 from router.jobs.tables import attempts, ledger
-from router.runtime import clock
 
 
 def book(
@@ -24,9 +23,10 @@ def run(
 ) -> None:  # fmt: skip
     """Open an attempt whose work began `elapsed` seconds ago, None while its model loads."""
     row = {"job": job, "attempt": 1, "engine": "e", "owner": owner, "key": key, "model": "m"}
-    row |= {"boot": boot or clock.boot(), "claimed_at": clock.now() - 1000, "estimate": estimate, "price": price}
-    row["began"] = None if elapsed is None else clock.now() - elapsed
     with database.write() as db:
+        this = database.instant(db)
+        row |= {"boot": boot or this.boot, "claimed_at": this.now - 1000, "estimate": estimate, "price": price}
+        row["began"] = None if elapsed is None else this.now - elapsed
         db.execute(insert(attempts).values(**row))
 
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine, text
 
 from router.engine.retention import Retention
 from router.runtime.byte_size import ByteSize
@@ -37,16 +37,16 @@ def books(server: Server) -> Books:
     No file is without its row; those that the README leaves to the sweeper are taken by one that comes two hours later, and
     it takes no row, nor anything else.
     """
-    server.until(lambda: all(row["status"] in ENDED for row in _rows(server.data)))
-    rows = _rows(server.data)
+    server.until(lambda: all(row["status"] in ENDED for row in _rows(server)))
+    rows = _rows(server)
     found = listed(server)
     assert len(found) == len(rows)
     assert {video["id"] for video in found} == {f"video_{row['id']}" for row in rows}
     named = set().union(*(checked_files(server.data, row) for row in rows))
     strays = _there(server.data) - named
-    sweep(server.data)
+    sweep(server.data, server.store)
     assert _there(server.data) == named
-    assert {row["id"] for row in _rows(server.data)} == {row["id"] for row in rows}
+    assert {row["id"] for row in _rows(server)} == {row["id"] for row in rows}
     counts = Counter(row["status"] for row in rows)
     assert counts.total() == len(rows)
     return Books(**counts, strays=len(strays))
@@ -63,10 +63,12 @@ def listed(server: Server) -> list[dict[str, Any]]:
     return found
 
 
-def _rows(data: Path) -> list[dict[str, Any]]:
-    with closing(sqlite3.connect(f"file:{data}/jobs.sqlite?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        return [dict(row) for row in db.execute("SELECT id, status, artifact, failure, inputs FROM jobs")]
+def _rows(server: Server) -> list[dict[str, Any]]:
+    engine = create_engine(server.store or f"sqlite:///file:{server.data}/jobs.sqlite?mode=ro&uri=true")
+    with engine.connect() as db:
+        rows = db.execute(text("SELECT id, status, artifact, failure, inputs FROM jobs")).mappings().all()
+    engine.dispose()
+    return [dict(row) for row in rows]
 
 
 def checked_files(data: Path, row: dict[str, Any]) -> set[Path]:
@@ -93,8 +95,8 @@ def _there(data: Path) -> set[Path]:
     return {path for kind in ("inputs", "videos", "previews") for path in (data / kind).rglob("*") if path.is_file()}
 
 
-def sweep(data: Path) -> None:
+def sweep(data: Path, store: str = "") -> None:
     """Sweep as a server would two hours from now."""
-    whole = Settings(data=data, models=ROOT / "models.yaml", keep_bytes=ByteSize(100, "%"))
+    whole = Settings(data=data, store=store, models=ROOT / "models.yaml", keep_bytes=ByteSize(100, "%"))
     retention = Retention(assemble(whole, serving=False), now=lambda: time.time() + LATER)
     assert retention.sweep() is not None

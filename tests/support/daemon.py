@@ -32,9 +32,9 @@ rm -rf "$2"
 class Daemon:
     """A server on a port of 127.0.0.1; it ends with the tests."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, parent: Path | None = None) -> None:
         # pytest's folders are closed to other users
-        self.folder = Path(tempfile.mkdtemp(prefix=f"framegate-{name}-", dir=_parent()))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"framegate-{name}-", dir=parent or _parent()))
         self.log = self.folder / "log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None

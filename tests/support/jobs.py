@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import create_engine, text
 
 from support.patience import PATIENCE
 from support.server import FRAMEGATE, ROOT, Server
@@ -80,8 +81,13 @@ def web_workers(server: Server) -> list[psutil.Process]:
 
 
 @contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Lock the store against all writers while the block runs."""
+def locked(data: Path, store: str = "") -> Iterator[None]:
+    """Lock a folder's store, or a shared one, against writers during the block."""
+    if store:
+        with create_engine(store).begin() as db:
+            db.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
+            yield
+        return
     with closing(sqlite3.connect(data / "jobs.sqlite", isolation_level=None, timeout=30)) as db:
         db.execute("BEGIN EXCLUSIVE")
         yield

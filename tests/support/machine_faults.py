@@ -12,7 +12,7 @@ from random import Random
 import psutil
 
 from support.keyed_callers import KeyedCallers
-from support.machines import LEASE, WEB, Machine, Site
+from support.three_machines import LEASE, WEB, Machine, Site
 from support.patience import until
 from support.server import START_SECONDS
 

@@ -33,9 +33,9 @@ SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 class Postgres(Daemon):
     """A PostgreSQL server of one superuser `framegate`, with `settings` of its configuration file."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, parent: Path | None = None, **settings: object) -> None:
         self.binaries = binaries()
-        super().__init__("postgresql")
+        super().__init__("postgresql", parent)
         self.data = self.folder / "data"
         locale = ("--encoding=UTF8", "--locale=C.UTF-8")
         files = (f"--pgdata={self.data}", "--no-sync", "--no-instructions")
@@ -61,10 +61,11 @@ class Postgres(Daemon):
         """Return a database's address for SQLAlchemy."""
         return f"postgresql+psycopg://framegate@127.0.0.1:{self.port}/{database}"
 
-    def create(self, name: str) -> str:
-        """Create an empty database and return its address."""
+    def create(self, name: str, template: str = "template0") -> str:
+        """Create a copy of a database, usually an empty one, and return its address."""
         # half the time of wal_log, since a checkpoint without fsync is quick
-        self._execute(SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(Identifier(name)))
+        statement = SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        self._execute(statement.format(Identifier(name), Identifier(template)))
         return self.url(name)
 
     def drop(self, name: str) -> None:

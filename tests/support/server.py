@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Server:
     port: int
     data: Path
     log: Path
+    store: str = field(default="", kw_only=True)  # the URL of a shared one
 
     def call(
         self,
@@ -138,7 +139,7 @@ def serve_in(folder: Path, models: str, *arguments: str, port: int | None = None
     command = [*FRAMEGATE, "serve", "--port", str(port), "--device", "cpu", *arguments]
     with open(log, "wb") as output:
         process = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=output, stderr=output)
-    server = Server(process, port, data, log)
+    server = Server(process, port, data, log, store=str(settings.get("store", "")))
     server.ready()
     return server
 

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from support.books import checked_files
-from support.machines import Site
+from support.three_machines import Site
 from support.patience import until
 
 JOBS = "SELECT id, status, attempt, version, engine, lease_until, artifact, failure, inputs FROM jobs"

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from bench.tools.layout import T2V, write_model
-from router.catalog.revisions import GRAIN_SECONDS
+from router.catalog.publication import GRAIN_SECONDS
 from router.engine import encoder
 from router.engine.worker import Worker
 from router.settings import Settings

@@ -17,7 +17,7 @@ from router.auth.keys import KeyLimits
 from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
-from router.web.auth.rate_limit import RateLimit
+from router.web.auth.rate_limit import LocalRateLimit
 
 ASK = {"model": "text", "input": "a", "background": True}
 
@@ -168,7 +168,7 @@ def test_an_image_may_be_as_large_as_the_model_takes(settings: Settings, limits:
 
 
 def test_a_bucket_holds_a_minute_and_fills_steadily(tmp_path: Path) -> None:
-    rates = RateLimit(tmp_path / "rates")
+    rates = LocalRateLimit(tmp_path / "rates")
     assert [rates.count(3, 6, now=100.0) for _ in range(6)] == [0.0] * 6
     assert rates.count(3, 6, now=100.0) == pytest.approx(10)
     assert rates.count(3, 6, now=107.0) == pytest.approx(3)
@@ -178,7 +178,7 @@ def test_a_bucket_holds_a_minute_and_fills_steadily(tmp_path: Path) -> None:
 
 
 def test_whoever_comes_when_they_are_told_to_is_let_in(tmp_path: Path) -> None:
-    rates, now = RateLimit(tmp_path / "rates"), 5.0
+    rates, now = LocalRateLimit(tmp_path / "rates"), 5.0
     for per_minute in (1, 7, 59, 1000):
         for _ in range(3 * per_minute):
             if wait := rates.count(per_minute, per_minute, now):
@@ -187,7 +187,7 @@ def test_whoever_comes_when_they_are_told_to_is_let_in(tmp_path: Path) -> None:
 
 
 def test_keys_do_not_count_for_each_other(tmp_path: Path) -> None:
-    rates = RateLimit(tmp_path / "rates")
+    rates = LocalRateLimit(tmp_path / "rates")
 
     assert [rates.count(number, 1, now=1.0) for number in (1, 2, 900)] == [0.0] * 3
     assert [rates.count(number, 1, now=1.0) > 0 for number in (1, 2, 900)] == [True] * 3
@@ -196,22 +196,22 @@ def test_keys_do_not_count_for_each_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [b"", b"\xff" * 64, b"\x00" * 9, (1e300).hex().encode() * 9])
 def test_a_file_that_is_broken_or_of_another_boot_counts_as_empty(tmp_path: Path, left: bytes) -> None:
     (tmp_path / "rates").write_bytes(left)
-    rates = RateLimit(tmp_path / "rates")
-    RateLimit(tmp_path / "other").count(1, 1, now=1e6)
+    rates = LocalRateLimit(tmp_path / "rates")
+    LocalRateLimit(tmp_path / "other").count(1, 1, now=1e6)
 
     assert rates.count(1, 1, now=10.0) == 0.0
     assert rates.count(1, 1, now=10.0) > 0
 
 
 def test_an_instant_of_a_longer_boot_is_forgotten(tmp_path: Path) -> None:
-    rates = RateLimit(tmp_path / "rates")
+    rates = LocalRateLimit(tmp_path / "rates")
     rates.count(1, 1, now=1e6)
 
     assert rates.count(1, 1, now=10.0) == 0.0
 
 
 def _take(path: Path, times: int, let_in: Any) -> None:
-    rates = RateLimit(path)
+    rates = LocalRateLimit(path)
     with ThreadPoolExecutor(4) as pool:
         let_in.put(sum(wait == 0.0 for wait in pool.map(lambda _: rates.count(1, 100, now=50.0), range(times))))
 

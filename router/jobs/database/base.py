@@ -33,11 +33,14 @@ class Database(ABC):
             return connection.execute(query).mappings().all()
 
     @abstractmethod
-    def write(self, *, durable: bool = True, ordered: bool = True) -> AbstractContextManager[Connection]:
+    def write(
+        self, *, durable: bool = True, ordered: bool = True, announced: bool = True
+    ) -> AbstractContextManager[Connection]:
         """Open a write transaction; without `durable` a power cut may undo it.
 
         Ordered transactions run one after the other, on all machines: what one reads, the others before it have
-        written. A durable write waits for the disk: answers are durable, progress and heartbeats are not.
+        written. A durable write waits for the disk: answers are durable, heartbeats are not. A durable write that is
+        `announced` wakes at once the processes of other machines that follow the pulse.
         """
 
     def change(self, make: Callable[[Connection], Made], *, durable: bool = True) -> Made:

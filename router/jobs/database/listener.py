@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from router.errors import reason
+from router.errors import is_outage, reason
 
 CHANNEL = "framegate"
 LOOK_SECONDS = 0.5  # without a notification: they get lost with a connection, and do not pass PgBouncer
@@ -59,7 +59,8 @@ def _run(listener: weakref.ref[Listener], engine: Engine, closed: Event) -> None
                 _listen(listener, connection, closed)
         except Exception as error:
             _count(listener)
-            log.warning("the store cannot be listened to: %s", reason(error))
+            if not is_outage(error):  # of that the log has a line already
+                log.warning("the store cannot be listened to: %s", reason(error))
         closed.wait(LOST_SECONDS)
 
 

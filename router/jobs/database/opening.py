@@ -7,10 +7,11 @@ from router.jobs.database.base import Database
 from router.jobs.database.sqlite import SqliteDatabase
 
 
-def open_database(store: Path | str) -> Database:
+def open_database(store: Path | str, *, wait: bool = False) -> Database:
     """Open an SQLite file, or PostgreSQL by URL, and bring it up to date.
 
-    Raises `BootError` for a store that cannot be used.
+    With `wait` an outage of PostgreSQL is waited out, for as long as it takes. Raises `BootError` for a store that
+    cannot be used.
     """
     if isinstance(store, Path):
         return SqliteDatabase(store)
@@ -18,7 +19,7 @@ def open_database(store: Path | str) -> Database:
         from router.jobs.database.postgresql import PostgresDatabase
     except ModuleNotFoundError as error:
         raise BootError("a store in PostgreSQL needs its driver: pip install 'framegate[postgres]'") from error
-    return PostgresDatabase(store)
+    return PostgresDatabase(store, wait=wait)
 
 
 def open_if_there(store: Path | str) -> Database | None:

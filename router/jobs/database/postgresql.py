@@ -6,15 +6,18 @@ from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
+import psycopg
 from psycopg.adapt import Dumper
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import reason
+from router.errors import is_outage, reason
 from router.jobs.database.base import Database
 from router.jobs.database.instant import Instant
 from router.jobs.database.listener import CHANNEL, Listener
+from router.jobs.database.outage import REST_SECONDS, Outage
+from router.jobs.database.patient_driver import SILENCE_SECONDS, PatientConnection
 from router.jobs.database.schema import bring_up_to_date, is_usable, unusable
 
 FAMILY = 0x46726D67  # of our advisory locks
@@ -26,12 +29,14 @@ BEGIN = """
         set_config('idle_in_transaction_session_timeout', '10s', true), {}extract(epoch FROM clock_timestamp())::float8
 """
 ORDERED, UNORDERED = text(BEGIN.format("pg_advisory_xact_lock(:family, :name), ")), text(BEGIN.format(""))
+LOCK_SECONDS = 15.0  # as in BEGIN
 # A lock by name is held longer, and ends with its connection, which the server looks after.
 HOLD = """
     SELECT set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
         set_config('tcp_keepalives_count', '3', true), {}
 """
-WAIT, TRY = (text(HOLD.format(f"pg_{lock}_xact_lock(:family, :name)")) for lock in ("advisory", "try_advisory"))
+TRY = text(HOLD.format("pg_try_advisory_xact_lock(:family, :name)"))
+AGAIN_SECONDS = 0.05  # between two tries: a statement that waits cannot be told from a server that is silent
 CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 NOTIFY = text(f"NOTIFY {CHANNEL}")
 WRITE = text("UPDATE alembic_version SET version_num = version_num")  # its one row
@@ -49,41 +54,40 @@ CONNECT = {
 
 
 class PostgresDatabase(Database):
-    """A database of PostgreSQL 15 or newer, by its URL."""
+    """A database of PostgreSQL 15 or newer, by its URL; `wait` outlasts an outage."""
 
     is_shared = True
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, *, wait: bool = False) -> None:
         url = make_url(store)
-        super().__init__(url.render_as_string(hide_password=True), _open(url))
+        name = url.render_as_string(hide_password=True)
+        self._outage = Outage(name)
+        super().__init__(name, _open(url, self._outage))
         self._listener = Listener(self._engine)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        try:
-            with self.read() as connection:
-                is_ready = is_usable(connection, self.name)
-            if not is_ready:
-                with self.write() as connection:
-                    bring_up_to_date(connection, self.name)
-        except SQLAlchemyError as error:
-            raise unusable(self.name, error) from error
+        self._outage.is_logged = wait
+        self._open(wait)
+        self._outage.is_logged = True
 
     def read(self) -> Connection:
         return self._reading.connect()
 
     @contextmanager
-    def write(self, *, durable: bool = True, ordered: bool = True) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True, ordered: bool = True, announced: bool = True) -> Iterator[Connection]:
         options = {"synchronous": "on" if durable else "off"}
         with self._engine.begin() as connection:
             begin, lock = (ORDERED, _lock(WRITES)) if ordered else (UNORDERED, {})
-            *_, at = connection.execute(begin, {**options, **lock}).one()
+            with _unhurried(connection, SILENCE_SECONDS + LOCK_SECONDS):
+                *_, at = connection.execute(begin, {**options, **lock}).one()
             info = connection.info  # of the pooled connection
             info["begun"] = at, time.monotonic()
             try:
                 yield connection
             finally:
-                del info["begun"]
-            if durable:
+                info.pop("begun", None)  # a lost connection has none
+            if durable and announced:
                 connection.execute(NOTIFY)
+        self._outage.end()
 
     def instant(self, connection: Connection) -> Instant:
         begun = connection.info.get("begun")
@@ -98,14 +102,14 @@ class PostgresDatabase(Database):
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
         with self._engine.begin() as connection:
-            connection.execute(WAIT, _lock(name))
+            while not _is_taken(connection, name):
+                time.sleep(AGAIN_SECONDS)
             yield
 
     @contextmanager
     def exclusive_if_free(self, name: str) -> Iterator[bool]:
         with self._engine.begin() as connection:
-            *_, is_held = connection.execute(TRY, _lock(name)).one()
-            yield is_held
+            yield _is_taken(connection, name)
 
     def problem(self) -> str | None:
         try:
@@ -114,6 +118,22 @@ class PostgresDatabase(Database):
         except SQLAlchemyError as error:
             return reason(error)
         return None
+
+    def _open(self, wait: bool) -> None:
+        while True:
+            try:
+                return self._begin()
+            except SQLAlchemyError as error:
+                if not (wait and is_outage(error)):
+                    raise unusable(self.name, error) from error
+                time.sleep(REST_SECONDS)
+
+    def _begin(self) -> None:
+        with self.read() as connection:
+            is_ready = is_usable(connection, self.name)
+        if not is_ready:
+            with self.write() as connection, _unhurried(connection):
+                bring_up_to_date(connection, self.name)
 
     def close(self) -> None:
         self._listener.close()
@@ -124,6 +144,23 @@ def _lock(name: str) -> dict[str, int]:
     return {"family": FAMILY, "name": crc32(name.encode()) - 2**31}
 
 
+def _is_taken(connection: Connection, name: str) -> bool:
+    *_, is_held = connection.execute(TRY, _lock(name)).one()
+    return bool(is_held)
+
+
+@contextmanager
+def _unhurried(connection: Connection, silence: float = float("inf")) -> Iterator[None]:
+    """Allow the server a longer silence within the block."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, PatientConnection)
+    driver.silence = silence
+    try:
+        yield
+    finally:
+        driver.silence = SILENCE_SECONDS
+
+
 class _Text(Dumper):
     """Sends a string without NUL, which PostgreSQL's text cannot hold."""
 
@@ -132,11 +169,22 @@ class _Text(Dumper):
         return text.replace("\0", "\ufffd").encode()
 
 
-def _open(url: URL) -> Engine:
+def _open(url: URL, outage: Outage) -> Engine:
     engine = create_engine(url, connect_args=CONNECT, pool_size=5, max_overflow=10, pool_timeout=15, pool_pre_ping=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: object) -> None:
         connection.adapters.register_dumper(str, _Text)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: object, record: object, words: Any, options: Any) -> PatientConnection:
+        return outage.connect(lambda: PatientConnection.connect(*words, **options), psycopg.OperationalError)
+
+    @event.listens_for(engine, "handle_error")
+    def note(context: ExceptionContext) -> None:
+        error = context.original_exception
+        # a ping may find connections that the server has closed, of which the next is a good one
+        if isinstance(error, Exception) and is_outage(error) and not context.is_pre_ping:
+            outage.begin(error)
 
     return engine

@@ -53,7 +53,7 @@ class SqliteDatabase(Database):
         return self._engine.connect()
 
     @contextmanager
-    def write(self, *, durable: bool = True, ordered: bool = True) -> Iterator[Connection]:
+    def write(self, *, durable: bool = True, ordered: bool = True, announced: bool = True) -> Iterator[Connection]:
         options = {"immediate": True, "synchronous": "FULL" if durable else "NORMAL"}
         with self._engine.connect() as connection, connection.execution_options(**options).begin():
             yield connection

@@ -4,7 +4,10 @@ import time
 from collections.abc import Mapping
 from threading import Lock
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from router.auth.keys import ApiKey, id_of
+from router.errors import is_outage
 from router.jobs import ApiKeyStore
 from router.settings import Settings
 
@@ -12,7 +15,10 @@ FRESH_SECONDS = 0.5  # between two looks for changes; a revoked key opens nothin
 
 
 class KeyCache:
-    """Every API key, read again after a change; a request costs no query."""
+    """Every API key, read again after a change; a request costs no query.
+
+    While a shared store is out of reach, the keys last read are good.
+    """
 
     def __init__(self, store: ApiKeyStore, settings: Settings) -> None:
         self._store = store
@@ -20,6 +26,7 @@ class KeyCache:
         self._defaults = settings.key_limits
         self._keys: Mapping[str, ApiKey] = {}
         self._version = 0
+        self._is_read = False
         self._looked_at = float("-inf")
         self._lock = Lock()
 
@@ -39,8 +46,16 @@ class KeyCache:
         with self._lock:
             if time.monotonic() - self._looked_at < FRESH_SECONDS:
                 return
-            version = self._store.version()
-            if version != self._version:
-                self._keys = {key.id: key.limited(self._defaults) for key in self._store.all()}
-                self._version = version
+            try:
+                self._read()
+            except SQLAlchemyError as error:
+                if not (self._is_read and is_outage(error)):
+                    raise
             self._looked_at = time.monotonic()
+
+    def _read(self) -> None:
+        version = self._store.version()
+        if version != self._version:
+            self._keys = {key.id: key.limited(self._defaults) for key in self._store.all()}
+            self._version = version
+        self._is_read = True

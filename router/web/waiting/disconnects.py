@@ -3,22 +3,20 @@
 import logging
 import select
 import time
-import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from socket import SHUT_RDWR, socket
-from threading import Condition, Lock, Thread
+from threading import Condition, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import reason
-from router.runtime import locks
-from router.runtime.files import make_folder, private
+from router.jobs import WaiterStore
 from router.runtime.threads import log_and_go_on
 from router.system import System
 from router.values import Job
+from router.web.waiting.presence import LocalPresence, Presence, SharedPresence
 from router.web.waiting.watch import Watch
 
 TICK_SECONDS = 0.25
@@ -26,41 +24,6 @@ STALLED_SECONDS = 60.0  # a client that reads nothing for this long has left
 SLOWEST = 16 * 2**10  # bytes a second: a large write has more time
 DRAINED_SECONDS = 1.0  # for a write while the process stops
 log = logging.getLogger(__name__)
-
-
-class WaiterPresence:
-    """A shared lock on one byte of a file for each awaited job."""
-
-    # the kernel drops the locks of a process that dies, so no job keeps a waiter that is gone
-
-    def __init__(self, path: Path) -> None:
-        make_folder(path.parent)
-        self._file = open(path, "a+b", opener=private)  # noqa: SIM115 - closing it would drop the locks
-        weakref.finalize(self, self._file.close)
-        self._waiting: Counter[str] = Counter()
-        self._lock = Lock()
-
-    def enter(self, job_id: str) -> None:
-        with self._lock:
-            self._waiting[job_id] += 1
-            if self._waiting[job_id] == 1:
-                locks.share_byte(self._file.fileno(), _byte(job_id))
-
-    def leave(self, job_id: str) -> None:
-        with self._lock:
-            self._waiting[job_id] -= 1
-            if self._waiting[job_id] == 0:
-                del self._waiting[job_id]
-                locks.release_byte(self._file.fileno(), _byte(job_id))
-
-    def is_empty(self, job_id: str) -> bool:
-        """Say whether no request waits for the job, here or in another process."""
-        with self._lock:
-            return not self._waiting[job_id] and locks.is_byte_free(self._file.fileno(), _byte(job_id))
-
-
-def _byte(job_id: str) -> int:
-    return int(job_id[:15], 16)  # a file may end at 2^63 bytes
 
 
 class DisconnectMonitor:
@@ -74,10 +37,10 @@ class DisconnectMonitor:
     def __init__(self, system: System, *, seconds: float) -> None:
         self._system = system
         self._seconds = seconds
-        self._presence = WaiterPresence(system.settings.data / "waiting.lock")
+        self._presence = _presence(system)
         self._epoll = select.epoll()
         self._connections: dict[int, tuple[socket, Watch]] = {}
-        self._departed: deque[tuple[float, Job]] = deque()
+        self._departed: deque[tuple[float, Job, bool]] = deque()  # with whether the client still counts as waiting
         self._changed = Condition()
         self._draining = False
         self._thread: Thread | None = None
@@ -88,6 +51,7 @@ class DisconnectMonitor:
         job = watch.job
         if job.presentation.attended:  # it ends with its last waiting client
             self._presence.enter(job.id)
+            self._start_renewals()
         number = self._register(connection, watch) if connection is not None else -1
         try:
             yield
@@ -106,8 +70,13 @@ class DisconnectMonitor:
             return
         with self._changed:
             # later: a client that has lost its connection may come back
-            self._departed.append((time.monotonic() + self._seconds, job))
+            self._departed.append((time.monotonic() + self._seconds, job, True))
             self._start()
+
+    def _start_renewals(self) -> None:
+        if self._presence.needs_renewal:
+            with self._changed:
+                self._start()
 
     def _register(self, connection: socket, watch: Watch) -> int:
         number = connection.fileno()
@@ -132,7 +101,7 @@ class DisconnectMonitor:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._connections or self._departed)
+                self._changed.wait_for(lambda: self._connections or self._departed or self._presence.needs_renewal)
             with log_and_go_on("the watcher of connections"):
                 self._tick()
 
@@ -144,6 +113,7 @@ class DisconnectMonitor:
                     watch.leave()
         self._drop_stalled()
         self._cancel_abandoned()
+        self._presence.renew()
 
     def _drop_stalled(self) -> None:
         """Shut down the connections of clients that no longer read."""
@@ -159,16 +129,31 @@ class DisconnectMonitor:
 
     def _cancel_abandoned(self) -> None:
         while self._departed and self._departed[0][0] <= time.monotonic():
-            _, job = self._departed.popleft()
-            self._presence.leave(job.id)
-            if self._draining or not self._presence.is_empty(job.id):
-                continue
-            try:
+            _, job, is_counted = self._departed.popleft()
+            if is_counted:
+                self._presence.leave(job.id)
+            if not self._draining and not self._cancel_unawaited(job):
+                self._departed.append((time.monotonic() + self._seconds, job, False))
+
+    def _cancel_unawaited(self, job: Job) -> bool:
+        """Cancel a job without waiters; return whether its wait needs no further look."""
+        try:
+            if self._presence.is_empty(job.id):
                 if cancel(self._system, job.id, job.owner):
                     ids = {"job": job.id, "request": job.request_id}
                     log.info("job %s was cancelled: no client waits for it any more", job.id, extra=ids)
-            except SQLAlchemyError as error:
-                log.error("job %s could not be cancelled after its client disconnected: %s", job.id, reason(error))
+                return True
+        except SQLAlchemyError as error:
+            log.error("job %s could not be cancelled after its client disconnected: %s", job.id, reason(error))
+            return self._presence.is_final
+        # the other process cancels it when its client has left, but it may die, and with it its machine
+        return self._presence.is_final or self._presence.is_here(job.id)
+
+
+def _presence(system: System) -> Presence:
+    if system.database.is_shared:
+        return SharedPresence(WaiterStore(system.database))
+    return LocalPresence(system.settings.data / "waiting.lock")
 
 
 def cancel(system: System, job_id: str, owner: str | None) -> Job | None:

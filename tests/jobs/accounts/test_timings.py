@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -11,7 +10,7 @@ from sqlalchemy import event
 from registry import Input, ModelSpec
 from registry.families import find
 from registry.modality import Modality
-from router.jobs import TimingStore, open_database
+from router.jobs import Database, TimingStore
 from router.jobs.accounts.timings import SIZES
 from router.values import Estimate, EstimateBasis, Expected, Origin, Task, WorkSeconds
 
@@ -31,8 +30,8 @@ MODEL = model_of()
 
 
 @pytest.fixture
-def timings(tmp_path: Path) -> TimingStore:
-    return TimingStore(open_database(tmp_path / "jobs.sqlite"))
+def timings(database: Database) -> TimingStore:
+    return TimingStore(database)
 
 
 def test_nothing_is_expected_before_the_first_job(timings: TimingStore) -> None:
@@ -143,8 +142,7 @@ def test_a_job_whose_text_is_told_from_its_steps_replaces_those_before(timings: 
 @pytest.mark.parametrize(
     ("wanted", "most"), [(TASK, 1), (replace(TASK, width=128), 2)], ids=["a known size", "a new size"]
 )
-def test_an_estimate_takes_few_queries(tmp_path: Path, wanted: Task, most: int) -> None:
-    database = open_database(tmp_path / "jobs.sqlite")
+def test_an_estimate_takes_few_queries(database: Database, wanted: Task, most: int) -> None:
     timings = TimingStore(database)
     timings.learn("cpu", MODEL, TASK, SECONDS)
     queries: list[object] = []

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from support.callers import client_of
 from support.patience import until
 
-from router.auth.signed_urls import SignedUrls
+from router.auth.signed_urls import SignedUrls, secret_in
 from router.engine.worker import Worker
 from router.errors import Refused
 from router.settings import Settings
@@ -30,7 +30,7 @@ def stranger(app: Flask) -> FlaskClient:
 @pytest.fixture
 def links(tmp_path: Path) -> Callable[..., SignedUrls]:
     return lambda seconds=60.0, needed=True, name="secret": SignedUrls(
-        tmp_path / name, seconds=seconds, needed=lambda: needed
+        lambda: secret_in(tmp_path / name), seconds=seconds, needed=lambda: needed
     )
 
 

@@ -23,7 +23,7 @@ from router.jobs import ClaimRequest
 from router.system import System
 from router.values import Artifact, Status
 from router.web import create_app
-from router.web.waiting.disconnects import WaiterPresence
+from router.web.waiting.presence import LocalPresence
 
 LEAVE_SECONDS = 0.2
 LONG_SECONDS = 3.0  # to leave, where something is to be done in time
@@ -311,7 +311,7 @@ JOB, OTHER = "a" * 32, "b" * 32
 
 
 def _wait(path: Path, ready: Any) -> None:
-    presence = WaiterPresence(path)
+    presence = LocalPresence(path)
     presence.enter(JOB)
     ready.set()
     time.sleep(60)
@@ -337,7 +337,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Callable[[], None]]:
 def test_another_process_that_waits_is_seen_and_forgotten_when_it_dies(
     tmp_path: Path, elsewhere: Callable[[], None]
 ) -> None:
-    presence = WaiterPresence(tmp_path / "lock")
+    presence = LocalPresence(tmp_path / "lock")
 
     assert not presence.is_empty(JOB)
     assert presence.is_empty(OTHER)
@@ -346,7 +346,7 @@ def test_another_process_that_waits_is_seen_and_forgotten_when_it_dies(
 
 
 def test_a_job_has_no_waiter_when_the_last_of_several_has_left(tmp_path: Path) -> None:
-    presence = WaiterPresence(tmp_path / "lock")
+    presence = LocalPresence(tmp_path / "lock")
     presence.enter(JOB)
     presence.enter(JOB)
     presence.leave(JOB)

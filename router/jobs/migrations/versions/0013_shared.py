@@ -9,6 +9,7 @@ down_revision = "0012"
 
 def upgrade() -> None:
     op.add_column("engines", sa.Column("lock_domain", sa.String(64), nullable=False, server_default=""))
+    op.add_column("revisions", sa.Column("traits", sa.Text))
     facts = op.create_table(
         "facts",
         sa.Column("name", sa.String(64), primary_key=True),
