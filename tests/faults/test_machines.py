@@ -9,10 +9,10 @@ from random import Random
 import pytest
 from support.keyed_callers import KeyedCallers, made
 from support.machine_faults import CRASH, KINDS, Scene, happen
-from support.three_machines import LEASE, Site, three_machines
 from support.namespaces import need_namespaces
 from support.patience import until, watch
 from support.shared_books import completed_jobs
+from support.three_machines import LEASE, Site, three_machines
 
 pytestmark = pytest.mark.slow
 SEED = "FRAMEGATE_TEST_SEED"

@@ -12,9 +12,9 @@ from random import Random
 import psutil
 
 from support.keyed_callers import KeyedCallers
-from support.three_machines import LEASE, WEB, Machine, Site
 from support.patience import until
 from support.server import START_SECONDS
+from support.three_machines import LEASE, WEB, Machine, Site
 
 CRASH = "store crashed"
 REST_SECONDS = 1.0  # at most, before a fault

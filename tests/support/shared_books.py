@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Any
 
 from support.books import checked_files
-from support.three_machines import Site
 from support.patience import until
+from support.three_machines import Site
 
 JOBS = "SELECT id, status, attempt, version, engine, lease_until, artifact, failure, inputs FROM jobs"
 COLUMNS = ("id", "status", "attempt", "version", "engine", "lease_until", "artifact", "failure", "inputs")
