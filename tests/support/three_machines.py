@@ -72,7 +72,7 @@ class Machine:
             self._process = subprocess.Popen(command, env=environ, stdout=output, stderr=output)
 
     def is_ready(self) -> bool:
-        """Say whether the engine of this boot takes jobs, and callers are answered."""
+        """Say whether its engine lives, and its callers are answered."""
         fresh = f"device = '{self.name}/cpu' AND seen > {self._site.store.now() - FRESH}"
         has_engine = bool(self._site.store.rows(f"SELECT 1 FROM engines WHERE {fresh}"))
         return has_engine and (self.name not in WEB or self._site.status(self, "/readyz") == 200)
