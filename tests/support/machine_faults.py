@@ -22,7 +22,6 @@ SHORT = 2.0  # seconds: no process counts as silent, no lease ends
 LONGER = LEASE + 2.0  # than a lease
 HOLD_SECONDS = 0.03  # a process that goes on ends its write within this, mostly
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'framegate'"
-COMPLETED = "SELECT count(*) FROM jobs WHERE status = 'completed'"
 # Backends in the middle of a transaction that others wait for.
 WRITERS = """
     SELECT pid, host(client_addr), xact_start::text FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -72,8 +71,8 @@ def stopped_inside_a_write(scene: Scene, machine: Machine, find: Find) -> None:
     process, writer = until(lambda: _stop_inside_a_write(scene, machine, find), START_SECONDS)
     until(lambda: writer not in store.rows(WRITERS))
     scene.callers.put(3)
-    before = store.rows(COMPLETED)
-    until(lambda: store.rows(COMPLETED) != before, START_SECONDS)
+    before = store.completed()
+    until(lambda: store.completed() > before, START_SECONDS)
     with suppress(psutil.NoSuchProcess):
         process.resume()
 

@@ -10,7 +10,7 @@ from support.three_machines import Site
 JOBS = "SELECT id, status, attempt, version, engine, lease_until, artifact, failure, inputs FROM jobs"
 COLUMNS = ("id", "status", "attempt", "version", "engine", "lease_until", "artifact", "failure", "inputs")
 UNFINISHED = "SELECT id, status, attempt, engine FROM jobs WHERE status IN ('queued', 'in_progress')"
-END_SECONDS = 180.0  # for the jobs that are left when the faults are over
+END_SECONDS = 180.0  # for what is left when faults are over
 
 
 def completed_jobs(site: Site) -> set[str]:

@@ -48,6 +48,10 @@ class Store:
 
         return until(ask)[0]
 
+    def completed(self) -> int:
+        """Return the number of completed jobs."""
+        return int(self.rows("SELECT count(*) FROM jobs WHERE status = 'completed'")[0][0])
+
     def now(self) -> float:
         """Return the time of leases."""
         return float(self.rows("SELECT extract(epoch FROM clock_timestamp())")[0][0])
