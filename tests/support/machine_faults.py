@@ -80,7 +80,7 @@ def stopped_inside_a_write(scene: Scene, machine: Machine, find: Find) -> None:
 def _stop_inside_a_write(
     scene: Scene, machine: Machine, find: Find
 ) -> tuple[psutil.Process, tuple[object, ...]] | None:
-    scene.callers.put(1)  # so that there is something to write
+    scene.callers.put(4)  # so that there is something to write
     with suppress(psutil.NoSuchProcess):
         process = _process(find, machine)
         for _ in range(20):
