@@ -14,6 +14,7 @@ from router.errors import BootError
 from router.runtime import variables
 from router.runtime.byte_size import ByteSize
 from router.runtime.default_paths import data_folder, models_file
+from router.runtime.store_url import without_secrets
 from router.runtime.variables import Network, count, positive
 
 FREE_THREADS = 32  # of a web process: never wait for a video, so that health checks and polls are answered
@@ -184,6 +185,11 @@ class Settings:
     def job_store(self) -> Path | str:
         """The file or the URL of the job store."""
         return self.store or self.data / "jobs.sqlite"
+
+    @property
+    def store_name(self) -> str:
+        """The name of the job store in messages: the data folder, or the URL."""
+        return without_secrets(self.store) if self.store else str(self.data)
 
     @property
     def key_limits(self) -> KeyLimits:

@@ -20,4 +20,4 @@ def reload(settings: Settings) -> None:
     for line in system.registries.reload():
         click.echo(line)
     if not system.engines.alive():
-        click.echo(f"note: no engine runs on {settings.data}; what starts there reads this")
+        click.echo(f"note: no engine runs on {settings.store_name}; what starts there reads this")

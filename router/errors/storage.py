@@ -21,7 +21,7 @@ def may_be_disk_full(error: BaseException) -> bool:
 
 def is_unwritable(error: BaseException) -> bool:
     """Say whether disk or store is read-only, broken, locked or gone."""
-    return _errno(error) in (errno.EROFS, errno.EIO) or _sqlite_code(error) in UNUSABLE
+    return _errno(error) in (errno.EROFS, errno.EIO) or _sqlite_code(error) in UNUSABLE or _is_moved(error)
 
 
 def is_damaged(error: BaseException) -> bool:
@@ -36,6 +36,12 @@ def reason(error: BaseException) -> str:
 
 def _errno(error: BaseException) -> int | None:
     return error.errno if isinstance(error, OSError) else None
+
+
+def _is_moved(error: BaseException) -> bool:
+    """Say whether the triggers of a moved store refused it."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_CONSTRAINT_TRIGGER
 
 
 def _sqlite_code(error: BaseException) -> int | None:

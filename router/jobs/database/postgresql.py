@@ -1,21 +1,23 @@
 """PostgreSQL, which many machines share: how it is opened, read and written."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
+from psycopg import Error
 from psycopg.adapt import Dumper
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from router.errors import reason
 from router.jobs.database.base import Database
 from router.jobs.database.instant import Instant
 from router.jobs.database.listener import CHANNEL, Listener
 from router.jobs.database.schema import bring_up_to_date, is_usable, unusable
+from router.runtime.store_url import without_secrets
 
 FAMILY = 0x46726D67  # of our advisory locks
 WRITES, NO_ORDER = "writes", ""  # the lock of ordered writes
@@ -55,9 +57,10 @@ class PostgresDatabase(Database):
 
     def __init__(self, store: str) -> None:
         url = make_url(store)
-        super().__init__(url.render_as_string(hide_password=True), _open(url))
+        super().__init__(without_secrets(store), _open(url))
         self._listener = Listener(self._engine)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         try:
             with self.read() as connection:
                 is_ready = is_usable(connection, self.name)
@@ -69,6 +72,11 @@ class PostgresDatabase(Database):
 
     def read(self) -> Connection:
         return self._reading.connect()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        with self._snapshots.connect() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def write(self, *, durable: bool = True, ordered: bool = True) -> Iterator[Connection]:
@@ -84,6 +92,17 @@ class PostgresDatabase(Database):
                 del info["begun"]
             if durable:
                 connection.execute(NOTIFY)
+
+    def load(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        names = ", ".join(map(connection.dialect.identifier_preparer.quote, table.columns.keys()))
+        statement = f"COPY {table.name} ({names}) FROM STDIN"  # a quarter of the time of inserts
+        driver: Any = connection.connection.driver_connection
+        try:
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except Error as error:
+            raise DBAPIError.instance(statement, None, error, Error) from error
 
     def instant(self, connection: Connection) -> Instant:
         begun = connection.info.get("begun")
