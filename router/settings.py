@@ -20,11 +20,13 @@ from router.runtime.variables import Network, count, positive
 FREE_THREADS = 32  # of a web process: never wait for a video, so that health checks and polls are answered
 
 
-def _setting(default: Any, meaning: str, parse: Callable[[str], Any] = str, internal: bool = False) -> Any:
+def _setting(
+    default: Any, meaning: str, parse: Callable[[str], Any] = str, *, internal: bool = False, secret: bool = False
+) -> Any:
     metadata = {"meaning": meaning, "parse": parse, "internal": internal}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 def _internal(default: float, meaning: str, parse: Callable[[str], Any] = positive) -> Any:
@@ -39,7 +41,10 @@ class Settings:
 
     data: Path = _setting(data_folder, "folder of the job store, inputs, videos and embedded weights", variables.path)
     store: str = _setting(
-        "", "the job store of many machines, such as postgresql+psycopg://USER@HOST/NAME; else a file", variables.store
+        "",
+        "the job store of many machines, such as postgresql+psycopg://USER@HOST/NAME; else a file",
+        variables.store,
+        secret=True,  # it may have a password
     )
     host: str = _setting("", "the name of this machine in such a store, by default its host name", variables.host_name)
     models: Path = _setting(models_file, "the models file", variables.path)
@@ -54,7 +59,9 @@ class Settings:
         variables.host_names,
     )
     public_url: str = _setting("", "prefix of the paths of videos and images, such as https://video.example.org")
-    metrics_key: str = _setting("", "the key of /metrics; without one it answers direct calls to localhost only")
+    metrics_key: str = _setting(
+        "", "the key of /metrics; without one it answers direct calls to localhost only", secret=True
+    )
     proxies: tuple[Network, ...] = _setting(
         (),
         "addresses or networks of trusted proxies, separated by ',': their X-Forwarded-For and -Proto are believed; "

@@ -89,7 +89,8 @@ def migrate(settings: Settings, source: Path | str | None, target: Path | str | 
 def reopen(settings: Settings, url: Path | str | None) -> None:
     """Let servers use a store again after a move.
 
-    Also after an interrupted one. URL is by default the store of the settings. What the new store has accepted meanwhile is not in it.
+    Also after an interrupted one. URL is by default the store of the settings. What the new store has accepted
+    meanwhile is not in it.
     """
     store = url or settings.job_store
     reopen_store(store)

@@ -21,8 +21,8 @@ SECRET = "links.secret"  # a file beside an SQLite store; a fact in a shared one
 def move_store(source: Path | str, target: Path | str, *, keep: bool = False) -> Mapping[str, int]:
     """Move a store to an empty one; return the numbers of rows by table.
 
-    With `keep` it is only copied. Else nothing is accepted into the source once the copy begins. After an error the source is in use as before, and the
-    target empty. Raises `BootError`.
+    With `keep` it is only copied. Else nothing is accepted into the source once the copy begins. After an error the
+    source is in use as before, and the target empty. Raises `BootError`.
     """
     old = open_if_there(source)
     if old is None:

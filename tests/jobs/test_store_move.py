@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 from sqlalchemy import insert, select, text, update
@@ -208,6 +209,38 @@ def test_the_old_store_takes_nothing_more(stores: tuple[Store, Store]) -> None:
 
     with pytest.raises(BootError, match=r"was moved to .*: use that one"):
         open_database(old)
+
+
+def test_what_is_accepted_during_a_move_is_moved(stores: tuple[Store, Store]) -> None:
+    old, new = stores
+    fill(old)
+    accepted, begun = list[str](), Barrier(3)
+
+    def write(start: int) -> None:
+        with closing(open_database(old)) as database:
+            queue = JobStore(database, lease_seconds=30, max_attempts=2, max_queued=100_000)
+            for number in range(start, start + 10_000):
+                try:
+                    queue.add(job(number))
+                except SQLAlchemyError:
+                    break
+                accepted.append(job(number).id)
+                if number == start:
+                    begun.wait(30)
+
+    writers = [Thread(target=write, args=(start,)) for start in (100_000, 200_000)]
+    for writer in writers:
+        writer.start()
+    begun.wait(30)
+    move_store(old, new)
+    for writer in writers:
+        writer.join(60)
+
+    assert len(accepted) < 20_000  # the end of each was a refusal
+    with closing(open_database(new)) as database:
+        there = {row["id"] for row in database.rows(select(jobs.c.id))}
+    assert set(accepted) <= there
+    assert len(there) == len(accepted) + 4
 
 
 def test_a_store_that_is_only_copied_stays_in_use(stores: tuple[Store, Store]) -> None:
