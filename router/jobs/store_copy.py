@@ -1,8 +1,8 @@
 """A copy of a store in an empty one of any kind."""
 
-from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, insert, select, update
 
 from router.errors import BootError
 from router.jobs import statements as sql
@@ -40,16 +40,18 @@ def copy_store(source: Database, rows: Connection, target: Database, db: Connect
 
 def require_empty(db: Connection, name: str) -> None:
     """Raise `BootError` for a store that has rows."""
-    if found := row_counts(db):
-        listed = ", ".join(f"{number} of {table}" for table, number in found.items())
-        raise BootError(f"the target must be empty, got {name} with rows: {listed}")
+    if found := filled_tables(db):
+        raise BootError(f"the target must be empty, got {name} with rows in {', '.join(found)}")
 
 
-def row_counts(db: Connection) -> Mapping[str, int]:
-    """Return the number of rows of each table that has any."""
-    counts = {table.name: db.scalar(select(func.count()).select_from(table)) or 0 for table in metadata.sorted_tables}
-    counts[facts.name] = db.scalar(select(func.count()).where(~OWN).select_from(facts)) or 0
-    return {table: number for table, number in counts.items() if number}
+def filled_tables(db: Connection) -> list[str]:
+    """Return the names of the tables that have rows."""
+    return [table.name for table in metadata.sorted_tables if db.execute(_rows(table).limit(1)).first() is not None]
+
+
+def _rows(table: Table) -> Select[Any]:
+    """Return the query of a table's rows, without a store's own facts."""
+    return select(table).where(~OWN) if table is facts else select(table)
 
 
 def _require_this_revision(connection: Connection, name: str) -> None:
@@ -59,9 +61,8 @@ def _require_this_revision(connection: Connection, name: str) -> None:
 
 
 def _copy_table(rows: Connection, target: Database, db: Connection, table: Table) -> int:
-    query = select(table).where(~OWN) if table is facts else select(table)
     number = 0
-    for batch in rows.execute(query, execution_options={"yield_per": BATCH}).partitions():
+    for batch in rows.execute(_rows(table), execution_options={"yield_per": BATCH}).partitions():
         target.load(db, table, batch)
         number += len(batch)
     return number

@@ -11,7 +11,7 @@ from router.errors import BootError, reason
 from router.jobs.database import Database, open_database, open_if_there
 from router.jobs.database.sqlite import SqliteDatabase
 from router.jobs.retired_store import reopen, retire
-from router.jobs.store_copy import copy_store, require_empty, row_counts
+from router.jobs.store_copy import copy_store, filled_tables, require_empty
 from router.jobs.tables import facts
 from router.runtime.files import write_file
 
@@ -41,7 +41,7 @@ def move_store(source: Path | str, target: Path | str, *, keep: bool = False) ->
 
 def _require_rows(source: Database) -> None:
     with source.read() as rows:
-        if not row_counts(rows):
+        if not filled_tables(rows):
             raise BootError(f"{source.name} is empty: there is nothing to move")
 
 

@@ -35,7 +35,7 @@ def url(postgres_url: str) -> str:
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunOn:
-    """Return a function that runs a command, which must not print the password."""
+    """Return a function for commands, which must not print the password."""
 
     def run(*words: str, store: str = "") -> tuple[int, str, str]:
         command: Run = runner(monkeypatch, capsys, data=settings.data, models=settings.models, plugins="", store=store)
