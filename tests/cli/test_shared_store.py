@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import make_url
 from support.command import Run, runner
 from support.postgresql import Postgres
+from support.server import Server, serve
 
 from router.auth.keys import Scope, new_key, new_text
 from router.errors import BootError
@@ -23,6 +24,7 @@ from router.settings import Settings
 from router.system import System, assemble
 from router.web import create_app
 
+__all__ = ["serve"]
 PASSWORD = "s3cret"
 RunOn = Callable[..., tuple[int, str, str]]
 
@@ -177,3 +179,46 @@ def test_a_url_that_would_be_taken_apart_wrongly_is_refused_without_its_password
 
 def test_settings_that_are_shown_have_no_secret() -> None:
     assert "s3cret" not in repr(Settings(store="postgresql+psycopg://u:s3cret@h/d", metrics_key="s3cret"))
+
+
+@pytest.mark.slow
+def test_a_live_installation_moves_with_its_jobs_and_links(serve: Callable[..., Server], run: RunOn, url: str) -> None:
+    small = "defaults: {width: 64, height: 64, num_frames: 5, frames_per_second: 8, steps: 100}"
+    models = (
+        f"models: {{m: {{backend: still, modality: t2v, {small}}}, "
+        f"slow: {{backend: still, modality: t2v, options: {{step_seconds: 0.1}}, {small}}}}}"
+    )
+    server = serve(models, workers=1, no_auth=0)
+    key = open_key(server.data / "jobs.sqlite")
+    server.until(lambda: server.call("/v1/models")[0] == 401)
+    sent = {"authorization": f"Bearer {key}"}
+    made = server.call("/v1/responses", {"model": "m", "input": "a"}, headers=sent)[1]
+    link = made["output"][0]["content"][0]["video_url"]
+    running = server.call("/v1/responses", {"model": "slow", "input": "b", "background": True}, headers=sent)[1]
+
+    def state() -> dict[str, object]:
+        return dict(server.call(f"/v1/responses/{running['id']}", headers=sent)[1])
+
+    server.until(lambda: state()["status"] == "in_progress")
+    source = f"sqlite:///{server.data / 'jobs.sqlite'}"
+    assert run("store", "migrate", "--from", source, "--to", url)[0] == 0
+
+    refused = server.call("/v1/responses", {"model": "m", "input": "c", "background": True}, headers=sent)
+    assert (refused[0], refused[1]["error"]["code"]) == (503, "store_unavailable")
+    assert server.until(lambda: server.call("/readyz")[0] == 503)
+    assert PASSWORD not in server.log.read_text()
+    assert server.stop() < 30
+
+    moved = serve(models, workers=1, no_auth=0, store=url)
+    assert moved.fetch(link)
+    server = moved
+    assert moved.until(lambda: state()["status"] == "completed")
+    assert PASSWORD not in moved.log.read_text()
+
+
+def open_key(store: Path) -> str:
+    """Add a key to a store and return its text."""
+    text = new_text()
+    with closing(open_database(store)) as database:
+        ApiKeyStore(database).add(new_key(text, "ci", "anna", [Scope.GENERATE, Scope.READ]))
+    return text
