@@ -90,7 +90,8 @@ def reopen(settings: Settings, url: Path | str | None) -> None:
     """Let servers use a store again after a move.
 
     Also after an interrupted one. URL is by default the store of the settings. What the new store has accepted
-    meanwhile is not in it.
+    meanwhile is not in it. Stop the servers of the new store first: of two stores in use each removes the files of
+    the other.
     """
     store = url or settings.job_store
     reopen_store(store)
