@@ -123,7 +123,7 @@ def test_files_of_a_store_that_was_moved_stay_as_the_new_one_has_their_rows(syst
         os.utime(each, (time.time() - AGO, time.time() - AGO))
     move_store(system.settings.data / "jobs.sqlite", tmp_path / "new" / "jobs.sqlite")
 
-    assert retention(system, keep_seconds=1.0).sweep() is None
+    assert retention(system).sweep() is None
     assert path.exists()
     assert kept(system, mine) == [True]
 
