@@ -14,19 +14,16 @@ from router.errors import BootError
 from router.runtime import variables
 from router.runtime.byte_size import ByteSize
 from router.runtime.default_paths import data_folder, models_file
-from router.runtime.store_url import without_secrets
 from router.runtime.variables import Network, count, positive
 
 FREE_THREADS = 32  # of a web process: never wait for a video, so that health checks and polls are answered
 
 
-def _setting(
-    default: Any, meaning: str, parse: Callable[[str], Any] = str, *, internal: bool = False, secret: bool = False
-) -> Any:
+def _setting(default: Any, meaning: str, parse: Callable[[str], Any] = str, internal: bool = False) -> Any:
     metadata = {"meaning": meaning, "parse": parse, "internal": internal}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=default != "")  # such a text may have a password in it
 
 
 def _internal(default: float, meaning: str, parse: Callable[[str], Any] = positive) -> Any:
@@ -41,10 +38,7 @@ class Settings:
 
     data: Path = _setting(data_folder, "folder of the job store, inputs, videos and embedded weights", variables.path)
     store: str = _setting(
-        "",
-        "the job store of many machines, such as postgresql+psycopg://USER@HOST/NAME; else a file",
-        variables.store,
-        secret=True,  # it may have a password
+        "", "the job store of many machines, such as postgresql+psycopg://USER@HOST/NAME; else a file", variables.store
     )
     host: str = _setting("", "the name of this machine in such a store, by default its host name", variables.host_name)
     models: Path = _setting(models_file, "the models file", variables.path)
@@ -59,9 +53,7 @@ class Settings:
         variables.host_names,
     )
     public_url: str = _setting("", "prefix of the paths of videos and images, such as https://video.example.org")
-    metrics_key: str = _setting(
-        "", "the key of /metrics; without one it answers direct calls to localhost only", secret=True
-    )
+    metrics_key: str = _setting("", "the key of /metrics; without one it answers direct calls to localhost only")
     proxies: tuple[Network, ...] = _setting(
         (),
         "addresses or networks of trusted proxies, separated by ',': their X-Forwarded-For and -Proto are believed; "
@@ -192,11 +184,6 @@ class Settings:
     def job_store(self) -> Path | str:
         """The file or the URL of the job store."""
         return self.store or self.data / "jobs.sqlite"
-
-    @property
-    def store_name(self) -> str:
-        """The name of the job store in messages: the data folder, or the URL."""
-        return without_secrets(self.store) if self.store else str(self.data)
 
     @property
     def key_limits(self) -> KeyLimits:

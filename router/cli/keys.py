@@ -14,7 +14,7 @@ from router.auth.keys import ApiKey, KeyLimits, Scope, new_key, new_text
 from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import OPTIONS as BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
-from router.cli.options import checked_name, with_settings
+from router.cli.options import checked_name, store_of, with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, BudgetStore, Database, open_database, open_if_there
 from router.runtime.variables import YEAR_SECONDS
@@ -97,7 +97,7 @@ def create(
     if store.add(key) is None:
         raise click.BadParameter(f"there is a key {name}, or was one: choose another name", param_hint="NAME")
     click.echo(text)
-    about = [" and ".join(sorted(key.scopes)), *_named(key.limits), f"in {settings.store_name}"]
+    about = [" and ".join(sorted(key.scopes)), *_named(key.limits), f"in {store_of(settings)}"]
     click.echo(f"key {name} of {key.owner}: {', '.join(about)}. It is not shown again.", err=True)
 
 
@@ -108,7 +108,7 @@ def list_keys(settings: Settings) -> None:
     database = open_if_there(settings.job_store)
     _show(settings, database, ApiKeyStore(database).all() if database else ())
     if database is None:
-        click.echo(f"note: {settings.store_name} has no store yet, so there is no key", err=True)
+        click.echo(f"note: {store_of(settings)} has no store yet, so there is no key", err=True)
 
 
 @keys.command()
@@ -144,7 +144,7 @@ def _find(settings: Settings, name: str) -> tuple[Database, ApiKey]:
     database = open_if_there(settings.job_store)
     key = ApiKeyStore(database).find(name) if database else None
     if database is None or key is None:
-        where = f"no key is called {name} in {settings.store_name}"
+        where = f"no key is called {name} in {store_of(settings)}"
         raise click.BadParameter(f"{where}; 'framegate keys list' shows them", param_hint="NAME")
     return database, key
 

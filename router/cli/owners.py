@@ -10,7 +10,7 @@ from router.accounting.budgets import Budget, Budgets, Subject
 from router.auth.keys import LOCAL
 from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
-from router.cli.options import checked_name, with_settings
+from router.cli.options import checked_name, store_of, with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, BudgetStore, Database, Ledger, OwnerStore, open_database, open_if_there
 from router.settings import Settings
@@ -62,7 +62,7 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
         store.limit(owner, known)
     show(without_empty([HEADINGS, _row(owner, keys[owner], known, _budgets(settings, database))]))
     if owner not in keys and owner != LOCAL:
-        click.echo(f"note: no key in {settings.store_name} is of owner {owner}", err=True)
+        click.echo(f"note: no key in {store_of(settings)} is of owner {owner}", err=True)
 
 
 def _existing(settings: Settings) -> Database | None:
@@ -70,7 +70,7 @@ def _existing(settings: Settings) -> Database | None:
     database = open_if_there(settings.job_store)
     if database is None:
         show([HEADINGS])
-        click.echo(f"note: {settings.store_name} has no store yet, so there is no owner", err=True)
+        click.echo(f"note: {store_of(settings)} has no store yet, so there is no owner", err=True)
     return database
 
 
