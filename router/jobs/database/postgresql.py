@@ -24,10 +24,12 @@ from router.runtime.store_url import without_secrets
 FAMILY = 0x46726D67  # of our advisory locks
 WRITES, NO_ORDER = "writes", ""  # the lock of ordered writes
 # An ordered write begins with the lock that all of them take: what BEGIN IMMEDIATE is in SQLite. A holder that stands
-# still, or whose machine is gone, loses its session after 10 seconds, and with it the lock.
+# still, or whose machine is gone, loses its session after 10 seconds, and with it the lock. Its statements have their
+# indexes; by the statistics of a table that has just grown they would read all of it.
 BEGIN = """
     SELECT set_config('synchronous_commit', :synchronous, true), set_config('lock_timeout', '15s', true),
-        set_config('idle_in_transaction_session_timeout', '10s', true), {}extract(epoch FROM clock_timestamp())::float8
+        set_config('idle_in_transaction_session_timeout', '10s', true), set_config('enable_seqscan', 'off', true),
+        set_config('enable_hashjoin', 'off', true), {}extract(epoch FROM clock_timestamp())::float8
 """
 ORDERED, UNORDERED = text(BEGIN.format("pg_advisory_xact_lock(:family, :name), ")), text(BEGIN.format(""))
 LOCK_SECONDS = 15.0  # as in BEGIN
