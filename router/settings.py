@@ -23,7 +23,7 @@ def _setting(default: Any, meaning: str, parse: Callable[[str], Any] = str, inte
     metadata = {"meaning": meaning, "parse": parse, "internal": internal}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata, repr=default != "")  # such a text may have a password in it
 
 
 def _internal(default: float, meaning: str, parse: Callable[[str], Any] = positive) -> Any:

@@ -14,9 +14,9 @@ from router.auth.keys import ApiKey, KeyLimits, Scope, new_key, new_text
 from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import OPTIONS as BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
-from router.cli.options import checked_name, with_settings
+from router.cli.options import checked_name, store_of, with_settings
 from router.cli.table import show
-from router.jobs import ApiKeyStore, BudgetStore, open_database, open_if_there
+from router.jobs import ApiKeyStore, BudgetStore, Database, open_database, open_if_there
 from router.runtime.variables import YEAR_SECONDS
 from router.settings import Settings
 
@@ -65,7 +65,7 @@ def _with_limits(command: Any) -> Any:
 def keys() -> None:
     """Create, list, limit and revoke API keys.
 
-    Once a key exists, every request to a server on this data folder needs one, on loopback too.
+    Once a key exists, every request to a server with this job store needs one, on loopback too.
     """
 
 
@@ -97,7 +97,7 @@ def create(
     if store.add(key) is None:
         raise click.BadParameter(f"there is a key {name}, or was one: choose another name", param_hint="NAME")
     click.echo(text)
-    about = [" and ".join(sorted(key.scopes)), *_named(key.limits), f"in {settings.data}"]
+    about = [" and ".join(sorted(key.scopes)), *_named(key.limits), f"in {store_of(settings)}"]
     click.echo(f"key {name} of {key.owner}: {', '.join(about)}. It is not shown again.", err=True)
 
 
@@ -105,10 +105,10 @@ def create(
 @with_settings
 def list_keys(settings: Settings) -> None:
     """Show all keys, revoked and expired ones too, with what their budgets have left."""
-    store = _store(settings)
-    _show(settings, store.all() if store else ())
-    if store is None:
-        click.echo(f"note: {settings.data} has no store yet, so there is no key", err=True)
+    database = open_if_there(settings.job_store)
+    _show(settings, database, ApiKeyStore(database).all() if database else ())
+    if database is None:
+        click.echo(f"note: {store_of(settings)} has no store yet, so there is no key", err=True)
 
 
 @keys.command()
@@ -116,8 +116,8 @@ def list_keys(settings: Settings) -> None:
 @with_settings
 def revoke(settings: Settings, name: str) -> None:
     """Revoke a key within a second; its jobs stay."""
-    store, found = _find(settings, name)
-    store.revoke(name)
+    database, found = _find(settings, name)
+    ApiKeyStore(database).revoke(name)
     click.echo(f"key {name} was revoked before" if found.revoked_at else f"key {name} is revoked")
 
 
@@ -131,28 +131,22 @@ def limits(settings: Settings, name: str, **limits: Limit) -> None:
 
     `none` removes a limit: the default holds, if there is one.
     """
-    store, key = _find(settings, name)
+    database, key = _find(settings, name)
     if any(value is not None for value in limits.values()):
-        key = store.limit(name, _changed(key.limits, limits)) or key
-    _show(settings, [key])
+        key = ApiKeyStore(database).limit(name, _changed(key.limits, limits)) or key
+    _show(settings, database, [key])
     if key.revoked_at:
         click.echo(f"note: key {name} is revoked", err=True)
 
 
-def _store(settings: Settings) -> ApiKeyStore | None:
-    """Return the store of keys, None before the first start."""
-    database = open_if_there(settings.job_store)
-    return ApiKeyStore(database) if database else None
-
-
-def _find(settings: Settings, name: str) -> tuple[ApiKeyStore, ApiKey]:
+def _find(settings: Settings, name: str) -> tuple[Database, ApiKey]:
     """Return a key and its store; raise `click.BadParameter` if there is none."""
-    store = _store(settings)
-    key = store.find(name) if store else None
-    if store is None or key is None:
-        where = f"no key is called {name} in {settings.data}"
+    database = open_if_there(settings.job_store)
+    key = ApiKeyStore(database).find(name) if database else None
+    if database is None or key is None:
+        where = f"no key is called {name} in {store_of(settings)}"
         raise click.BadParameter(f"{where}; 'framegate keys list' shows them", param_hint="NAME")
-    return store, key
+    return database, key
 
 
 def _changed(limits: KeyLimits, changes: dict[str, Limit]) -> KeyLimits:
@@ -167,10 +161,10 @@ def _named(limits: KeyLimits) -> list[str]:
     return [f"{option} {value}" for option, value in values if value is not None]
 
 
-def _show(settings: Settings, keys: Sequence[ApiKey]) -> None:
+def _show(settings: Settings, database: Database | None, keys: Sequence[ApiKey]) -> None:
     rows: list[Sequence[str]] = [HEADINGS]
-    if keys:
-        budgets = BudgetStore(open_database(settings.job_store), keys=settings.key_limits.budgets)
+    if database and keys:
+        budgets = BudgetStore(database, keys=settings.key_limits.budgets)
         rows += [_row(key, budgets) for key in keys]
     show(without_empty(rows))
 

@@ -11,6 +11,7 @@ import click
 from router.auth.keys import NAME
 from router.plugins import Plugins, find
 from router.runtime import variables
+from router.runtime.store_url import without_secrets
 from router.settings import Settings, variable
 
 REPORTING = ("serve", "web", "engine", "check", "doctor")  # they report broken plugins themselves
@@ -89,6 +90,11 @@ def with_single_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give `command` the settings, with `--model` for a single model."""
     single: Callable[..., Any] = SINGLE(BACKEND(with_settings(command)))
     return single
+
+
+def store_of(settings: Settings) -> str:
+    """Return the name of the job store in messages."""
+    return without_secrets(settings.store) if settings.store else str(settings.data)
 
 
 def checked_name(context: click.Context, param: click.Parameter, value: str | None) -> str | None:

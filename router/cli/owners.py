@@ -10,7 +10,7 @@ from router.accounting.budgets import Budget, Budgets, Subject
 from router.auth.keys import LOCAL
 from router.cli.budget_options import HEADINGS as OF_BUDGETS
 from router.cli.budget_options import cells, with_budgets, without_empty
-from router.cli.options import checked_name, with_settings
+from router.cli.options import checked_name, store_of, with_settings
 from router.cli.table import show
 from router.jobs import ApiKeyStore, BudgetStore, Database, Ledger, OwnerStore, open_database, open_if_there
 from router.settings import Settings
@@ -33,9 +33,8 @@ def list_owners(settings: Settings) -> None:
 
     What is neither used nor left is reserved by unfinished jobs. Without a key, `local` owns all jobs.
     """
-    if _is_new(settings):
+    if (database := _existing(settings)) is None:
         return
-    database = open_database(settings.job_store)
     keys, limited = _active_keys(database), OwnerStore(database).all()
     names = {*keys, *limited, *Ledger(database).names("owner"), *(() if keys else (LOCAL,))}
     budgets = _budgets(settings, database)
@@ -53,9 +52,9 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
     `none` removes a budget: the default holds, if there is one.
     """
     changes = {name: value or None for name, value in budgets.items() if value is not None}
-    if not changes and _is_new(settings):
+    database = open_database(settings.job_store) if changes else _existing(settings)
+    if database is None:
         return
-    database = open_database(settings.job_store)
     store, keys = OwnerStore(database), _active_keys(database)
     known = store.all().get(owner, Budgets())
     if changes:
@@ -63,16 +62,16 @@ def limits(settings: Settings, owner: str, **budgets: Budget | int | None) -> No
         store.limit(owner, known)
     show(without_empty([HEADINGS, _row(owner, keys[owner], known, _budgets(settings, database))]))
     if owner not in keys and owner != LOCAL:
-        click.echo(f"note: no key in {settings.data} is of owner {owner}", err=True)
+        click.echo(f"note: no key in {store_of(settings)} is of owner {owner}", err=True)
 
 
-def _is_new(settings: Settings) -> bool:
-    """Return whether there is no store yet; show an empty table then."""
-    if open_if_there(settings.job_store):
-        return False
-    show([HEADINGS])
-    click.echo(f"note: {settings.data} has no store yet, so there is no owner", err=True)
-    return True
+def _existing(settings: Settings) -> Database | None:
+    """Return the store; without one show an empty table."""
+    database = open_if_there(settings.job_store)
+    if database is None:
+        show([HEADINGS])
+        click.echo(f"note: {store_of(settings)} has no store yet, so there is no owner", err=True)
+    return database
 
 
 def _active_keys(database: Database) -> Counter[str]:

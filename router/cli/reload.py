@@ -3,7 +3,7 @@
 import click
 
 from registry.backends import AT_RELOAD
-from router.cli.options import with_settings
+from router.cli.options import store_of, with_settings
 from router.settings import Settings
 from router.system import assemble
 
@@ -20,4 +20,4 @@ def reload(settings: Settings) -> None:
     for line in system.registries.reload():
         click.echo(line)
     if not system.engines.alive():
-        click.echo(f"note: no engine runs on {settings.data}; what starts there reads this")
+        click.echo(f"note: no engine runs on {store_of(settings)}; what starts there reads this")

@@ -11,7 +11,7 @@ import click
 from registry import RegistryError
 from router.accounting.ledger_rows import FIELDS, LedgerRow
 from router.auth.keys import LOCAL
-from router.cli.options import with_settings
+from router.cli.options import store_of, with_settings
 from router.cli.usage_report import print_csv, print_table
 from router.errors import RouterError
 from router.jobs import ApiKeyStore, Ledger, OwnerStore, open_if_there
@@ -94,7 +94,7 @@ def _rows(
 ) -> Sequence[LedgerRow]:
     """Return the rows of the ledger, with the names of keys for their ids."""
     if (database := open_if_there(settings.job_store)) is None:
-        click.echo(f"note: {settings.data} has no store yet, so nothing was used", err=True)
+        click.echo(f"note: {store_of(settings)} has no store yet, so nothing was used", err=True)
         return ()
     keys, ledger = ApiKeyStore(database).all(), Ledger(database)
     if owner is not None:
@@ -104,7 +104,7 @@ def _rows(
     names = {known.id: known.name for known in keys}
     ids = {**{known: known for known in names}, **{name: known for known, name in names.items()}}
     if key is not None and key not in ids:
-        where = f"no key is called {key!r} in {settings.data}"
+        where = f"no key is called {key!r} in {store_of(settings)}"
         raise click.BadParameter(f"{where}; 'framegate keys list' shows them", param_hint="'--key'")
     if model is not None and model not in (used := ledger.names("model")):
         served = _served(settings)
@@ -129,5 +129,5 @@ def _unknown(what: str, name: str, known: Collection[str], settings: Settings) -
     """Return the error of a name that nobody has."""
     listed = ", ".join(sorted(known)[:MOST_NAMES]) or "none"
     more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-    message = f"no {what} is called {name!r} in {settings.data}; there are {listed}{more}"
+    message = f"no {what} is called {name!r} in {store_of(settings)}; there are {listed}{more}"
     return click.BadParameter(message, param_hint=f"'--{what}'")

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from router.doctor import shared_store
 from router.doctor.finding import DoctorContext, Finding, fail, ok, warn
+from router.doctor.revision import compared
 from router.jobs.database import require_store
-from router.jobs.tables import HEAD
+from router.jobs.tables import FACTS_SINCE
 
 BUSY_SECONDS = 5.0
 
@@ -17,6 +19,9 @@ def path_of(context: DoctorContext) -> Path:
 
 
 def check(context: DoctorContext) -> Iterator[Finding]:
+    if context.settings.store:
+        yield from shared_store.check(context.settings)
+        return
     path = path_of(context)
     if not path.exists():
         yield ok("store", f"{path} is not there yet: the first start makes it")
@@ -40,12 +45,8 @@ def opened(path: Path, timeout: float = BUSY_SECONDS) -> sqlite3.Connection:
 def revision(db: sqlite3.Connection, path: Path) -> Finding:
     known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
     found = str(db.execute("SELECT version_num FROM alembic_version").fetchone()[0]) if known else "none"
-    if found == HEAD:
-        return ok("store", f"{path} is of this version (revision {HEAD})")
-    if known and found > HEAD:
-        advice = "use that one, or another data folder"
-        return fail("store", f"{path} is of a newer Framegate (revision {found}, this one knows {HEAD})", advice)
-    return ok("store", f"{path} is of revision {found}: the next start brings it to {HEAD}")
+    facts = dict(db.execute("SELECT name, value FROM facts")) if found >= FACTS_SINCE and known else {}
+    return compared(str(path), found, facts)
 
 
 def whole(db: sqlite3.Connection, path: Path) -> Finding:

@@ -53,9 +53,9 @@ class Retention:
                 log.error("the sweep failed: %s", reason(error), exc_info=None if known else error)
 
     def sweep(self) -> Swept | None:
-        """Remove what is due; None if another process is doing it."""
+        """Remove what is due; None during another sweep, or on a moved store."""
         with self._system.database.exclusive_if_free("sweep") as is_free:
-            if not is_free:
+            if not is_free or self._archive.is_retired():  # files of new jobs have no row here
                 return None
             swept = Swept(expired=self._expire(), orphans=self._drop_orphans(), evicted=self._evict())
         if swept != Swept():

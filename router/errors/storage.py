@@ -40,7 +40,7 @@ def may_be_disk_full(error: BaseException) -> bool:
 def is_unwritable(error: BaseException) -> bool:
     """Say whether disk or store is read-only, broken, locked or gone."""
     is_local = _errno(error) in (errno.EROFS, errno.EIO) or _sqlite_code(error) in UNUSABLE
-    return is_local or is_outage(error) or is_damaged(error)
+    return is_local or _is_moved(error) or is_outage(error) or is_damaged(error)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -97,6 +97,12 @@ def _errno(error: BaseException) -> int | None:
 def _sqlstate(error: BaseException) -> str | None:
     state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def _is_moved(error: BaseException) -> bool:
+    """Say whether the triggers of a moved store refused it."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_CONSTRAINT_TRIGGER
 
 
 def _sqlite_code(error: BaseException) -> int | None:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from router.auth.keys import ApiKey, KeyLimits, Scope
+from router.errors import is_unwritable
 from router.jobs.accounts.owners import budget_of, text_of
 from router.jobs.database import Database
 from router.jobs.tables import api_keys
@@ -34,7 +35,9 @@ class ApiKeyStore:
         try:
             with self._db.write() as db:
                 added = db.execute(insert(api_keys).values(version=NEXT, **row).returning(api_keys)).mappings().one()
-        except IntegrityError:
+        except IntegrityError as error:
+            if is_unwritable(error):
+                raise
             return None
         return _key_of(added)
 

@@ -7,7 +7,8 @@ from sqlalchemy import BigInteger, Text, delete, select
 from router.jobs.change_log import delete_job
 from router.jobs.database import Database
 from router.jobs.database.expressions import json_item
-from router.jobs.tables import jobs
+from router.jobs.database.schema import known_facts
+from router.jobs.tables import MOVED, jobs
 from router.values import Status
 
 BATCH = 500
@@ -52,6 +53,11 @@ class Archive:
         ended = delete(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(ENDED))
         forget = ended.returning(jobs.c.id, jobs.c.seq, jobs.c.owner)
         return self._db.change(lambda db: delete_job(db, forget)) is not None
+
+    def is_retired(self) -> bool:
+        """Return whether the store was moved: the files belong to the new one."""
+        with self._db.read() as db:
+            return MOVED in known_facts(db)
 
     def scrub(self) -> None:
         """Overwrite the store's log, which still holds pages of deleted jobs."""

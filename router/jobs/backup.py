@@ -3,12 +3,16 @@
 import os
 import shutil
 import sqlite3
-import uuid
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from router.errors import BootError, is_disk_full
+from sqlalchemy.exc import SQLAlchemyError
+
+from router.errors import BootError, is_disk_full, reason
+from router.jobs.database import open_database
+from router.jobs.store_copy import copy_store
 from router.runtime.byte_size import format_bytes
 from router.runtime.files import PRIVATE, publish, sync_folder
 
@@ -25,34 +29,50 @@ class Backup:
     size: int
 
 
-def back_up(store: Path, file: Path, *, replace: bool = False) -> Backup:
-    """Copy a store to `file`, whole or not at all.
+def back_up(store: Path | str, file: Path, *, replace: bool = False) -> Backup:
+    """Copy a store to an SQLite `file`, whole or not at all.
 
     Raises `BootError` for a store or a file that cannot be used; with `replace` an older file is replaced.
     """
-    part = file.with_name(f".framegate-{uuid.uuid4().hex}.part")
     try:
         _check(store, file, replace)
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
-        made = _copy(store, part)
-        _publish(part, file, replace)
+        with TemporaryDirectory(prefix=".framegate-", suffix=".part", dir=file.parent) as folder:
+            part = Path(folder, "jobs.sqlite")
+            if isinstance(store, Path):
+                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
+                made = _copy_file(store, part)
+            else:
+                made = _copy_rows(store, part)
+            _publish(part, file, replace)
     except FileExistsError as error:  # since the check
         raise BootError(_taken(file)) from error
     except OSError as error:
         raise BootError(f"{file} cannot be written: {error.strerror or error}") from error
-    finally:
-        for end in BESIDE:
-            with suppress(OSError):  # it is not there, or the disk is read-only
-                part.with_name(f"{part.name}{end}").unlink()
     return made
 
 
-def _check(store: Path, file: Path, replace: bool) -> None:
-    if not _is_file(store):
+def _copy_rows(store: str, part: Path) -> Backup:
+    """Copy a shared store; the secret of its links stays a fact."""
+    with closing(open_database(store)) as source, closing(open_database(part)) as copy:
+        try:
+            with source.snapshot() as rows, copy.write() as db:
+                copy_store(source, rows, copy, db)
+        except SQLAlchemyError as error:
+            if is_disk_full(error):
+                raise OSError(
+                    f"the disk is full: {format_bytes(shutil.disk_usage(part.parent).free)} are free"
+                ) from error
+            raise BootError(f"{source.name} cannot be copied: {reason(error)}; 'framegate doctor' says more") from error
+    with closing(sqlite3.connect(part, isolation_level=None)) as copied:
+        return _checked(copied, part)
+
+
+def _check(store: Path | str, file: Path, replace: bool) -> None:
+    if isinstance(store, Path) and not _is_file(store):
         raise BootError(f"there is no job store {store}: no server has run on this data folder, --data names another")
     if not file.parent.is_dir():
         raise BootError(f"a backup needs a folder that is there, got {file.parent}")
-    if os.path.realpath(file) in {os.path.realpath(f"{store}{end}") for end in BESIDE}:
+    if isinstance(store, Path) and os.path.realpath(file) in {os.path.realpath(f"{store}{end}") for end in BESIDE}:
         raise BootError(f"a backup needs a file of its own, got {file}, which is the store")
     if not (file.exists() or file.is_symlink()):
         return
@@ -73,7 +93,7 @@ def _taken(file: Path) -> str:
     return f"{file} is there already: choose another name, or replace it with --force"
 
 
-def _copy(store: Path, part: Path) -> Backup:
+def _copy_file(store: Path, part: Path) -> Backup:
     try:
         with closing(_open(store)) as source:
             _require_tables(source, store)
@@ -100,6 +120,10 @@ def _require_tables(source: sqlite3.Connection, store: Path) -> None:
 
 def _fill(copy: sqlite3.Connection, source: sqlite3.Connection, part: Path) -> Backup:
     source.backup(copy)  # all pages in one step: a change of another process would begin it again
+    return _checked(copy, part)
+
+
+def _checked(copy: sqlite3.Connection, part: Path) -> Backup:
     copy.execute("PRAGMA journal_mode=DELETE")  # without a log beside it, the copy is one file
     problems = [str(row[0]) for row in copy.execute("PRAGMA quick_check(3)")]
     if problems != ["ok"]:

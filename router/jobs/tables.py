@@ -18,8 +18,13 @@ from sqlalchemy.types import TypeEngine
 
 HEAD = "0013"  # the newest migration: a database that says so needs no Alembic at boot
 
-LEAST = "least_revision"  # the fact since which revision a store of a newer one can be used
-USABLE_SINCE = "0013"
+# Old processes go on beside new ones: a migration only adds tables, indexes and columns that are nullable or have a
+# server default. It then leaves this fact as it is; any other migration sets it to its own revision, and all
+# processes must be stopped for it. Code uses a store of a newer revision if its own is at least the fact.
+LEAST = "least_revision"
+USABLE_SINCE = "0013"  # of a new store
+FACTS_SINCE = "0013"  # the first revision with facts
+MOVED = "moved_to"  # the fact of a store that takes no more writes: the name of the new one
 LIMITED = text("gpu_seconds IS NOT NULL OR cost IS NOT NULL")
 LARGE = BigInteger().with_variant(Integer(), "sqlite")
 

@@ -75,9 +75,10 @@ def host_name(text: str) -> str:
 
 def store(text: str) -> str:
     """Parse the URL of a PostgreSQL database."""
-    found = re.fullmatch(r"(?:postgresql(?:\+psycopg)?|postgres)://([^/?#]*/[^/?#]+(?:\?.*)?)", text)
+    address = r"(?:[^/?#@]*@)?(?:\[[0-9a-fA-F:.%]+\]|[^/?#@:\[\]]*)(?::[0-9]{1,5})?"
+    found = re.fullmatch(rf"(?:postgresql(?:\+psycopg)?|postgres)://({address}/[^/?#@\s]+(?:\?[^#\s]*)?)", text)
     if found is None:
-        shown = re.sub(r"//[^@/]*@", "//...@", text)  # without a password
+        shown = re.sub(r"^([a-z+]*:(?://)?)?.*@", r"\1...@", text.replace("\n", " ")).partition("?")[0]  # no password
         raise ValueError(f"must be postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, got {shown!r}")
     return f"postgresql+psycopg://{found[1]}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from support.patience import until
+from support.stores import ON_SQLITE
 
 from registry import Input, Registry, RegistryError
 from router import Backend, Modality
@@ -84,6 +85,7 @@ def test_a_reload_reaches_every_process(place: Placement) -> None:
         assert process.age < 10
 
 
+@ON_SQLITE
 def test_a_process_that_starts_with_a_newer_file_says_what_that_changes(
     place: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,6 +143,7 @@ def test_reloads_at_once_have_a_number_each_and_end_with_the_file(place: Placeme
     assert latest.text == place.file.read_text()
 
 
+@ON_SQLITE
 def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Placement) -> None:
     place.write("a")
     before = place.boot()
@@ -151,6 +154,7 @@ def test_a_process_that_starts_takes_a_newer_file_and_publishes_it(place: Placem
     serves(before, "b")
 
 
+@ON_SQLITE
 def test_a_process_that_starts_leaves_an_older_file_alone_and_says_so(
     place: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,6 +166,7 @@ def test_a_process_that_starts_leaves_an_older_file_alone_and_says_so(
     assert "differs from revision 1 but is older than it: 'framegate reload' would take it" in caplog.text
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("content", ["models: [", None])
 def test_a_process_that_starts_beside_a_bad_file_goes_on_with_what_was_good(
     place: Placement, caplog: pytest.LogCaptureFixture, content: str | None
@@ -185,6 +190,7 @@ def test_a_bad_file_and_no_revision_end_the_start(place: Placement) -> None:
     assert place.store.newest() == 0
 
 
+@ON_SQLITE
 def test_a_process_keeps_to_its_own_models_file(
     place: Placement, tmp_path: Path, open_store: Callable[[], Database]
 ) -> None:
@@ -229,6 +235,7 @@ def test_a_model_is_found_as_its_revision_had_it(place: Placement) -> None:
         assert [registries.model("b", n) is not None for n in (1, 2, None)] == [True, False, False]
 
 
+@ON_SQLITE
 def test_a_revision_for_other_plugins_is_passed_over_and_logged_once(
     place: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:

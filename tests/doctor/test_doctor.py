@@ -36,6 +36,7 @@ from router.doctor import (
 from router.doctor.finding import DoctorContext, Finding, Level
 from router.doctor.runtimes import Onnx, Torch
 from router.jobs import open_database
+from router.jobs.retired_store import retire
 from router.jobs.tables import HEAD
 from router.settings import Settings
 
@@ -316,9 +317,20 @@ def test_a_store_of_another_version_is_said(context: DoctorContext) -> None:
     open_database(store.path_of(context)).close()
     older, newer = of_revision(context, "0001"), of_revision(context, "9999")
 
-    refute(newer, "fail", "of a newer Framegate (revision 9999", "another data folder")
+    assert newer.level == "ok"  # its migrations have only added something
+    assert newer.message.endswith(f"(revision 9999, this one knows {HEAD}), and can be used by this one, too")
     assert older.level == "ok"
     assert older.message.endswith(f"is of revision 0001: the next start brings it to {HEAD}")
+    with closing(sqlite3.connect(store.path_of(context))) as db, db:
+        db.execute("UPDATE facts SET value = '9999' WHERE name = 'least_revision'")
+    refute(of_revision(context, "9999"), "fail", "of a newer Framegate (revision 9999", "another store")
+
+
+def test_a_store_that_was_moved_is_wrong(context: DoctorContext) -> None:
+    with closing(open_database(store.path_of(context))) as database:
+        retire(database, "postgresql+psycopg://db/framegate")
+
+    refute(next(store.check(context)), "fail", "was moved to postgresql+psycopg://db/framegate", "store reopen")
 
 
 def test_a_damaged_store_is_wrong(context: DoctorContext) -> None:

@@ -12,6 +12,7 @@ import pytest
 from registry import Input
 from router.engine.retention import READ_SECONDS, YOUNG_SECONDS, Retention, Swept
 from router.jobs import ClaimRequest
+from router.jobs.store_move import move_store
 from router.runtime.byte_size import ByteSize
 from router.system import System
 from router.values import Artifact, Job, StoredInput, Task
@@ -111,6 +112,20 @@ def test_files_without_a_row_go_once_they_are_an_hour_old(system: System, kind: 
 
     assert Retention(system).sweep() == Swept(orphans=1)
     assert [path.exists() for path in paths] == [False, True]
+
+
+def test_files_of_a_store_that_was_moved_stay_as_the_new_one_has_their_rows(system: System, tmp_path: Path) -> None:
+    mine, theirs = made(system, 1), "f" * 32
+    path = system.artifacts.part(theirs, 1, ".mp4")
+    path.write_bytes(b"video")
+    path = system.artifacts.publish(path)
+    for each in (path, path.parent):
+        os.utime(each, (time.time() - AGO, time.time() - AGO))
+    move_store(system.settings.data / "jobs.sqlite", tmp_path / "new" / "jobs.sqlite")
+
+    assert retention(system).sweep() is None
+    assert path.exists()
+    assert kept(system, mine) == [True]
 
 
 def test_a_row_without_its_video_goes_and_a_failed_one_needs_none(system: System) -> None:

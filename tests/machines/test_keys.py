@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from support.callers import client_of, make_key
+from support.patience import until
 from support.postgresql import Postgres
 
 from router.engine.worker import Worker
@@ -118,5 +119,6 @@ def test_a_limit_whose_store_is_gone_says_so_by_the_error_of_the_store(pair: Pai
     with pytest.raises(OperationalError):  # as any other statement raises it, so that the request ends as others do
         calls.count(1, 100, 0.0)
     postgres.start()
+    until(lambda: pair[0].database.problem() is None)
 
     assert calls.count(1, 100, 0.0) == 0

@@ -94,6 +94,7 @@ def test_a_renewal_writes_what_could_not_be_written(
     other.enter(JOB)
     other.leave(OTHER)
     postgres.start()
+    until(lambda: all(system.database.problem() is None for system in pair))
     other.renew()
     assert not one.is_empty(JOB)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, RowMapping
+from sqlalchemy import Connection, Engine, Executable, RowMapping, Table, insert
 
 from router.jobs.database.instant import Instant
 
@@ -33,6 +33,10 @@ class Database(ABC):
             return connection.execute(query).mappings().all()
 
     @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """Open a read transaction: all its statements see one state."""
+
+    @abstractmethod
     def write(
         self, *, durable: bool = True, ordered: bool = True, announced: bool = True
     ) -> AbstractContextManager[Connection]:
@@ -47,6 +51,11 @@ class Database(ABC):
         """Run a small, freeing write; on a full disk it may use a reserve."""
         with self.write(durable=durable) as connection:
             return make(connection)
+
+    def load(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert many rows, each with all columns in order."""
+        names = table.columns.keys()
+        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
 
     @abstractmethod
     def instant(self, connection: Connection) -> Instant:

@@ -1,6 +1,9 @@
 """Opening a job store by its file or its URL."""
 
 from pathlib import Path
+from types import ModuleType
+
+from sqlalchemy import Engine, NullPool, create_engine
 
 from router.errors import BootError
 from router.jobs.database.base import Database
@@ -13,13 +16,27 @@ def open_database(store: Path | str, *, wait: bool = False) -> Database:
     With `wait` an outage of PostgreSQL is waited out, for as long as it takes. Raises `BootError` for a store that
     cannot be used.
     """
+    return SqliteDatabase(store) if isinstance(store, Path) else _shared(store, wait)
+
+
+def bare_engine(store: Path | str) -> Engine:
+    """Return an engine of a store as it is: nothing is created or migrated."""
     if isinstance(store, Path):
-        return SqliteDatabase(store)
+        return create_engine(f"sqlite:///{store}", poolclass=NullPool)
+    return create_engine(store, connect_args=_postgresql().CONNECT, poolclass=NullPool)
+
+
+def _shared(store: str, wait: bool) -> Database:
+    database: Database = _postgresql().PostgresDatabase(store, wait=wait)
+    return database
+
+
+def _postgresql() -> ModuleType:
     try:
-        from router.jobs.database.postgresql import PostgresDatabase
+        from router.jobs.database import postgresql
     except ModuleNotFoundError as error:
         raise BootError("a store in PostgreSQL needs its driver: pip install 'framegate[postgres]'") from error
-    return PostgresDatabase(store, wait=wait)
+    return postgresql
 
 
 def open_if_there(store: Path | str) -> Database | None:

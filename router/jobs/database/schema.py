@@ -23,15 +23,24 @@ def is_usable(connection: Connection, name: str) -> bool:
     A newer one can be used while its changes are additions: its migrations say by `tables.LEAST` since which revision.
     """
     revision = revision_of(connection)
-    if revision is None or revision <= tables.HEAD:
-        return revision == tables.HEAD
-    least = connection.scalar(select(tables.facts.c.value).where(tables.facts.c.name == tables.LEAST))
-    if least is None or least > tables.HEAD:
+    if revision is None or revision < tables.FACTS_SINCE:
+        return False
+    facts = known_facts(connection)
+    if tables.MOVED in facts:
+        raise BootError(f"{name} was moved to {facts[tables.MOVED]}: use that one")
+    if revision > tables.HEAD and facts.get(tables.LEAST, revision) > tables.HEAD:
         raise BootError(
             f"{name} is of a newer Framegate (revision {revision}, this one knows {tables.HEAD}): "
             "use that one, or another store"
         )
-    return True
+    return revision >= tables.HEAD
+
+
+def known_facts(connection: Connection) -> dict[str, str]:
+    """Return what a store says of itself, by name."""
+    name, value = tables.facts.c.name, tables.facts.c.value
+    rows = connection.execute(select(name, value).where(name.in_((tables.LEAST, tables.MOVED))))
+    return {row.name: row.value for row in rows}
 
 
 def bring_up_to_date(connection: Connection, name: str) -> None:

@@ -53,6 +53,12 @@ class SqliteDatabase(Database):
         return self._engine.connect()
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection, connection.begin():
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
     def write(self, *, durable: bool = True, ordered: bool = True, announced: bool = True) -> Iterator[Connection]:
         options = {"immediate": True, "synchronous": "FULL" if durable else "NORMAL"}
         with self._engine.connect() as connection, connection.execution_options(**options).begin():
