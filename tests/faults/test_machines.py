@@ -16,6 +16,7 @@ from support.three_machines import LEASE, Site, three_machines
 
 pytestmark = pytest.mark.slow
 SEED = "FRAMEGATE_TEST_SEED"
+HELD_SECONDS = 10  # idle_in_transaction_session_timeout of a write
 LEFT = 50  # jobs: with more no further fault begins, for a storm is not to be one long outage
 HANDS = 3
 
@@ -50,7 +51,8 @@ def test_the_jobs_of_a_machine_that_is_gone_run_on_another_when_their_lease_ends
 
     assert site.of(other) is not site.of(engine)
     assert lease_until <= claimed_at
-    assert min(claimed_at - died_at, taken.seconds) < LEASE + 2
+    # a machine that dies inside a write keeps the lock of writers, until PostgreSQL ends its session
+    assert min(claimed_at - died_at, taken.seconds) < LEASE + HELD_SECONDS + 2
     assert completed_jobs(site) == {job}
 
 
