@@ -33,10 +33,11 @@ BEGIN = """
 """
 ORDERED, UNORDERED = text(BEGIN.format("pg_advisory_xact_lock(:family, :name), ")), text(BEGIN.format(""))
 LOCK_SECONDS = 15.0  # as in BEGIN
-# A lock by name is held longer, and ends with its connection, which the server looks after.
+# A lock by name is held longer, also against the server's own limit, and ends with its connection, which the server
+# looks after.
 HOLD = """
     SELECT set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
-        set_config('tcp_keepalives_count', '3', true), {}
+        set_config('tcp_keepalives_count', '3', true), set_config('idle_in_transaction_session_timeout', '0', true), {}
 """
 TRY = text(HOLD.format("pg_try_advisory_xact_lock(:family, :name)"))
 AGAIN_SECONDS = 0.05  # between two tries: a statement that waits cannot be told from a server that is silent
