@@ -140,14 +140,11 @@ def test_a_backup_of_a_shared_store_can_be_restored(
         assert file.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert shared.database.problem() is None  # it is in use
 
-    name = f"{url.rpartition('/')[2]}_restored"
-    try:
-        assert move_store(tmp_path / "a.sqlite", postgres.create(name), keep=True)["jobs"] == 3
-        with closing(open_database(postgres.url(name))) as database:
+    with postgres.fresh() as restored:
+        assert move_store(tmp_path / "a.sqlite", restored, keep=True)["jobs"] == 3
+        with closing(open_database(restored)) as database:
             assert database.rows(select(facts.c.value).where(facts.c.name == LINKS_SECRET))[0]["value"] == "00ff"
             assert [key.name for key in ApiKeyStore(database).all()] == ["ci"]
-    finally:
-        postgres.drop(name)
 
 
 def test_commands_name_the_store_and_not_the_data_folder(run: RunOn, url: str) -> None:

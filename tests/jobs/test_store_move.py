@@ -39,10 +39,8 @@ BREAKING = {  # a target that refuses the last rows
 @pytest.fixture
 def urls(postgres: Postgres, postgres_url: str) -> Iterator[tuple[str, str]]:
     """Return the addresses of two fresh databases."""
-    name = f"{postgres_url.rpartition('/')[2]}_2"
-    yield postgres_url, postgres.create(name)
-    postgres.start()
-    postgres.drop(name)
+    with postgres.fresh() as another:
+        yield postgres_url, another
 
 
 @pytest.fixture(params=["sqlite to postgresql", "postgresql to sqlite", "postgresql to postgresql"])
