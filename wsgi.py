@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from registry import RegistryError
 from router.errors import BootError, is_outage, reason
 from router.runtime import logs
-from router.runtime.supervision import CANNOT_START, TRY_AGAIN
+from router.runtime.supervision import TRY_AGAIN, exit_status
 from router.settings import Settings
 from router.system import assemble, require_keys
 from router.web import create_app
@@ -22,8 +22,7 @@ try:
     app = create_app(system)
 except (BootError, RegistryError) as error:
     print(f"framegate cannot start:\n{error}", file=sys.stderr)
-    # gunicorn gives up instead of starting the worker again
-    sys.exit(TRY_AGAIN if error.__cause__ is not None and is_outage(error.__cause__) else CANNOT_START)
+    sys.exit(exit_status(error))  # after `CANNOT_START` gunicorn does not start the worker again
 except SQLAlchemyError as error:
     if not is_outage(error):
         raise

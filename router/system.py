@@ -85,8 +85,7 @@ def assemble(
     """Build a process's system; `plugins` are added to those that are found.
 
     A `serving` process waits for its store, and follows the revisions of the models file; a command reads the file
-    itself, once. `advice` is
-    for an entry whose backend is unknown. `store` is another one than that of the settings.
+    itself, once. `advice` is for an entry whose backend is unknown. `store` is another one than that of the settings.
     Raises `BootError` (settings, plugins) and `RegistryError` (the models file), each with every reason.
     """
     if serving:

@@ -69,7 +69,7 @@ class RevisionHistory:
             return Preview(file, True, "", problems=_problems(error))
         diff = difference(before.text, text, f"revision {before.n}", file.name) if before else ""
         try:
-            now = load_new(text, file, self._backends, before, is_shared=self._store.is_shared)
+            now = load_new(self._store, text, file, self._backends, before)
         except RegistryError as error:
             return Preview(file, True, diff, problems=_problems(error))
         is_new = before is None or before.text != text or folders_changed(now, before.created_at - GRAIN_SECONDS)

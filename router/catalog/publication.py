@@ -28,16 +28,17 @@ def publish(store: RevisionStore, file: Path, backends: Known, before: Revision 
     """
     read_at = time.time()
     text = read_text(file)
-    registry = load_new(text, file, backends, before, is_shared=store.is_shared)
+    registry = load_new(store, text, file, backends, before)
     anew = before is not None and folders_changed(registry, before.created_at - GRAIN_SECONDS)
     traits = registry.traits if store.is_shared else None
     return replace(registry, revision=store.publish(file, text, read_at, anew=anew, traits=traits).n)
 
 
-def load_new(text: str, file: Path, backends: Known, before: Revision | None, *, is_shared: bool) -> Registry:
+def load_new(store: RevisionStore, text: str, file: Path, backends: Known, before: Revision | None) -> Registry:
     """Return the registry of a text to publish after `before`; raise `RegistryError`."""
     known = (before and before.traits) or {}
-    return load_text(text, file, backends, shared=SharedFolders(known, prefer_local=True) if is_shared else None)
+    shared = SharedFolders(known, prefer_local=True) if store.is_shared else None
+    return load_text(text, file, backends, shared=shared)
 
 
 def complete(store: RevisionStore, revision: Revision, registry: Registry, backends: Known) -> Registry:

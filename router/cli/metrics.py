@@ -5,7 +5,7 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from router.errors import reason
+from router.errors import is_outage, reason
 from router.metrics import machine_page
 from router.metrics.server import MetricsServer
 from router.system import System
@@ -26,6 +26,7 @@ def machine_metrics(system: System) -> bytes:
     try:
         seen = [engine for engine in system.engines.seen() if engine.lock_domain == here]
     except SQLAlchemyError as error:  # the counters are files of this machine
-        log.warning("metrics have no engines while the store does not answer: %s", reason(error))
+        if not is_outage(error):  # of that the log has a line already
+            log.warning("metrics have no engines while the store does not answer: %s", reason(error))
         seen = []
     return machine_page(system.metrics.folder, seen, system.engines.alive(seen), system.disk.free)

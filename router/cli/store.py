@@ -9,7 +9,7 @@ import click
 from router.cli.options import with_settings
 from router.errors import BootError
 from router.jobs.backup import back_up
-from router.jobs.retired_store import reopen as reopen_store
+from router.jobs.database.retired_store import reopen as reopen_store
 from router.jobs.store_move import move_store
 from router.runtime import variables
 from router.runtime.byte_size import format_bytes

@@ -12,7 +12,7 @@ from router.doctor.finding import Finding, fail, ok, warn
 from router.doctor.revision import compared
 from router.errors import BootError, reason
 from router.jobs.database import bare_engine
-from router.jobs.database.schema import known_facts, revision_of
+from router.jobs.database.schema import PROBE, known_facts, revision_of
 from router.jobs.tables import FACTS_SINCE
 from router.runtime.store_url import without_secrets
 from router.settings import Settings
@@ -28,7 +28,6 @@ LIMIT = text("""
     SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
 """)
 RIGHTS = text("SELECT current_schema(), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)")
-WRITE = text("UPDATE alembic_version SET version_num = version_num")  # its one row
 WAIT = text("SET LOCAL lock_timeout = '5s'")
 
 
@@ -104,7 +103,7 @@ def writable(db: Connection, name: str) -> Finding:
     """Write the row that every process tries, and undo it."""
     try:
         db.execute(WAIT)
-        db.execute(WRITE)
+        db.execute(text(PROBE))
     except SQLAlchemyError as error:
         return fail("store", f"{name} cannot be written: {_line(error)}", "see its log, and the rights of the user")
     finally:

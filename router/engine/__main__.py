@@ -11,11 +11,11 @@ from router.engine import encoder
 from router.engine.device import hold
 from router.engine.heartbeat import Heartbeat
 from router.engine.worker import Worker
-from router.errors import BootError, is_damaged, is_disk_full, is_outage, is_unwritable, reason
+from router.errors import BootError, is_damaged, is_disk_full, is_unwritable, reason
 from router.runtime import logs
 from router.runtime.ending import end_process
 from router.runtime.parent import die_with
-from router.runtime.supervision import CANNOT_START, TRY_AGAIN, Beats
+from router.runtime.supervision import CANNOT_START, TRY_AGAIN, Beats, exit_status
 from router.settings import Settings
 from router.system import assemble
 from router.values import Phase
@@ -44,7 +44,7 @@ if __name__ == "__main__":
         end_process(0)
     except (BootError, RegistryError) as error:
         print(f"the engine cannot start:\n{error}", file=sys.stderr)
-        sys.exit(TRY_AGAIN if error.__cause__ is not None and is_outage(error.__cause__) else CANNOT_START)
+        sys.exit(exit_status(error))
     except SQLAlchemyError as error:  # it is locked, or its disk is full; or it is damaged
         logging.getLogger("router.engine").error("the store did not answer: %s", reason(error))
         sys.exit(CANNOT_START if is_damaged(error) else TRY_AGAIN)

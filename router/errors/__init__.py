@@ -20,15 +20,7 @@ A message says what is, what was needed, what was got. `message` of a RequestErr
 EngineError is shown to the caller; the text of any other exception never is.
 """
 
-from router.errors.storage import (
-    is_damaged,
-    is_disk_full,
-    is_outage,
-    is_refusal,
-    is_unwritable,
-    may_be_disk_full,
-    reason,
-)
+from router.errors.storage import is_damaged, is_disk_full, is_outage, is_unwritable, may_be_disk_full, reason
 
 Headers = tuple[tuple[str, str], ...]
 

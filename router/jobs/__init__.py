@@ -9,7 +9,7 @@ from router.jobs.archive import Archive
 from router.jobs.database import Database, open_database, open_if_there
 from router.jobs.database.schema import unusable
 from router.jobs.engines import EngineStore
-from router.jobs.facts import FactStore
+from router.jobs.facts import LINKS_SECRET, FactStore
 from router.jobs.job_filter import JobFilter
 from router.jobs.overview import Overview
 from router.jobs.queue_limits import QueueLimits
@@ -21,6 +21,7 @@ from router.jobs.waiters import WaiterStore
 from router.jobs.write_probe import Probe
 
 __all__ = [
+    "LINKS_SECRET",
     "ApiKeyStore",
     "Archive",
     "BudgetStore",

@@ -8,6 +8,8 @@ from router.jobs.database import Database
 from router.jobs.database.expressions import insert
 from router.jobs.tables import facts
 
+LINKS_SECRET = "links.secret"  # the name of the fact in a shared store, else of a file beside it
+
 
 class FactStore:
     """Values that all processes of a store have in common."""

@@ -9,8 +9,8 @@ from router.jobs import statements as sql
 from router.jobs.accounts import attempts as accounts
 from router.jobs.database import Database
 from router.jobs.database.schema import revision_of
+from router.jobs.database.sequences import continue_sequences
 from router.jobs.scheduling_clock import current
-from router.jobs.sequences import continue_sequences
 from router.jobs.tables import HEAD, LEAST, MOVED, attempts, facts, jobs, metadata, scheduling_clock
 from router.values import Status
 

@@ -9,13 +9,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError, reason
 from router.jobs.database import Database, open_database, open_if_there
+from router.jobs.database.retired_store import reopen, retire
 from router.jobs.database.sqlite import SqliteDatabase
-from router.jobs.retired_store import reopen, retire
+from router.jobs.facts import LINKS_SECRET
 from router.jobs.store_copy import copy_store, filled_tables, require_empty
 from router.jobs.tables import facts
 from router.runtime.files import write_file
-
-SECRET = "links.secret"  # a file beside an SQLite store; a fact in a shared one
 
 
 def move_store(source: Path | str, target: Path | str, *, keep: bool = False) -> Mapping[str, int]:
@@ -66,17 +65,17 @@ def _copy(old: Database, new: Database, keep: bool) -> Mapping[str, int]:
 def _take_secret(old: Database, db: Connection) -> None:
     """Keep the secret of an SQLite store's links as a fact."""
     # so that they stay valid; a copy of a shared store has the fact itself
-    file = old.path.with_name(SECRET) if isinstance(old, SqliteDatabase) else None
+    file = old.path.with_name(LINKS_SECRET) if isinstance(old, SqliteDatabase) else None
     if file is not None and file.exists() and _known_secret(db) is None:
-        db.execute(insert(facts).values(name=SECRET, value=file.read_bytes().hex()))
+        db.execute(insert(facts).values(name=LINKS_SECRET, value=file.read_bytes().hex()))
 
 
 def _put_secret(new: SqliteDatabase, db: Connection) -> None:
     """Put the secret where the server of an SQLite store looks for it."""
     if (known := _known_secret(db)) is not None:
-        write_file(new.path.with_name(SECRET), bytes.fromhex(known), root=new.path.parent)
-        db.execute(delete(facts).where(facts.c.name == SECRET))
+        write_file(new.path.with_name(LINKS_SECRET), bytes.fromhex(known), root=new.path.parent)
+        db.execute(delete(facts).where(facts.c.name == LINKS_SECRET))
 
 
 def _known_secret(db: Connection) -> str | None:
-    return db.scalar(select(facts.c.value).where(facts.c.name == SECRET))
+    return db.scalar(select(facts.c.value).where(facts.c.name == LINKS_SECRET))

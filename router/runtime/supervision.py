@@ -3,11 +3,18 @@
 import os
 import time
 
+from router.errors import is_outage
+
 CANNOT_START = 4  # exit status: settings, plugins, models or the device are wrong: another start would fail too
 TRY_AGAIN = 75  # exit status: the reason is temporary, such as a locked store
 STARTING = "start"  # the phase of a process before its work
 SERVING = "serve"  # the phase of the web half at its work
 EVERY_SECONDS = 1.0
+
+
+def exit_status(error: Exception) -> int:
+    """Return the exit status of a process that an error kept from its start."""
+    return TRY_AGAIN if error.__cause__ is not None and is_outage(error.__cause__) else CANNOT_START
 
 
 class Beats:

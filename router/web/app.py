@@ -6,7 +6,7 @@ from flask import Flask
 
 from router.auth.signed_urls import SignedUrls, new_secret, secret_in
 from router.intake.intake import Intake
-from router.jobs import FactStore
+from router.jobs import LINKS_SECRET, FactStore
 from router.media import Decoders
 from router.runtime.server_paths import ServerPaths
 from router.system import System
@@ -37,7 +37,6 @@ NOUNS = (
     *(responses, videos, sync, estimate, images, files, models, usage, me),
     *(health, metrics, docs, studio, panels, *admin.NOUNS),
 )
-SECRET = "links.secret"  # in the data folder, or a fact of a shared store
 OPERATIONS = tuple(operation for noun in NOUNS for operation in noun.ROUTES.operations)
 
 
@@ -106,5 +105,5 @@ def create_app(system: System, decoders: Decoders | None = None) -> Flask:
 
 def _secret_of_links(system: System) -> bytes:
     if system.database.is_shared:
-        return bytes.fromhex(FactStore(system.database).get_or_make(SECRET, lambda: new_secret().hex()))
-    return secret_in(system.settings.data / SECRET)
+        return bytes.fromhex(FactStore(system.database).get_or_make(LINKS_SECRET, lambda: new_secret().hex()))
+    return secret_in(system.settings.data / LINKS_SECRET)

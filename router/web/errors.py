@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from router import errors
 from router.errors import HttpError, Unavailable, is_disk_full, is_outage, is_unwritable, reason
+from router.errors.storage import is_refusal
 from router.runtime.server_paths import ServerPaths
 
 BY_STATUS = {
@@ -81,7 +82,7 @@ def as_http_error(error: Exception) -> HttpError:
         return errors.InvalidRequest("the body nests too deep", code="invalid_json")
     if is_disk_full(error):
         return Unavailable("the server's disk is full; try again later", code="disk_full", headers=SOON)
-    if is_outage(error):  # of it the log has a line already
+    if is_outage(error) or is_refusal(error):  # of both the log has a line already
         message = "the store is out of reach, and this request needs it; try again later"
         return Unavailable(message, code="store_unavailable", headers=SOON)
     if is_unwritable(error):

@@ -16,7 +16,8 @@ from support.server import Server, serve
 from router.auth.keys import Scope, new_key, new_text
 from router.errors import BootError
 from router.jobs import ApiKeyStore, open_database
-from router.jobs.store_move import SECRET, move_store
+from router.jobs.facts import LINKS_SECRET
+from router.jobs.store_move import move_store
 from router.jobs.tables import facts
 from router.runtime import variables
 from router.runtime.store_url import without_secrets
@@ -58,7 +59,7 @@ def add(system: System, number: int) -> None:
 
 def test_a_store_moves_and_its_servers_answer_503(run: RunOn, system: System, settings: Settings, url: str) -> None:
     add(system, 3)
-    (settings.data / SECRET).write_bytes(b"0" * 32)
+    (settings.data / LINKS_SECRET).write_bytes(b"0" * 32)
     status, out, err = run("store", "migrate", store=url)
 
     name = without_secrets(url)
@@ -73,7 +74,7 @@ def test_a_store_moves_and_its_servers_answer_503(run: RunOn, system: System, se
     with pytest.raises(BootError, match="was moved to postgresql"):
         assemble(settings)
     with closing(open_database(url)) as database:
-        assert [row["value"] for row in database.rows(select(facts.c.value).where(facts.c.name == SECRET))] == [
+        assert [row["value"] for row in database.rows(select(facts.c.value).where(facts.c.name == LINKS_SECRET))] == [
             "30" * 32
         ]
 
@@ -86,6 +87,13 @@ def test_a_moved_store_can_be_reopened(run: RunOn, system: System, settings: Set
     assert run("store", "reopen") == (0, f"{settings.data / 'jobs.sqlite'} is in use again\n", "")
     assert run("store", "reopen")[2] == f"framegate: {settings.data / 'jobs.sqlite'} was not moved\n"
     add(system, 1)
+
+
+def test_reopening_where_no_store_is_makes_none(run: RunOn, tmp_path: Path) -> None:
+    store = tmp_path / "none.sqlite"
+
+    assert f"{store} cannot be opened: unable to open" in run("store", "reopen", f"sqlite:///{store}")[2]
+    assert not store.exists()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +129,7 @@ def test_a_backup_of_a_shared_store_can_be_restored(
     add(shared, 3)
     ApiKeyStore(shared.database).add(new_key(new_text(), "ci", "anna", [Scope.READ]))
     with shared.database.write() as db:
-        db.execute(insert(facts).values(name=SECRET, value="00ff"))
+        db.execute(insert(facts).values(name=LINKS_SECRET, value="00ff"))
     status, out, err = run("store", "backup", str(tmp_path / "a.sqlite"), store=url)
 
     assert (status, err) == (0, "")
@@ -132,14 +140,11 @@ def test_a_backup_of_a_shared_store_can_be_restored(
         assert file.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert shared.database.problem() is None  # it is in use
 
-    name = f"{url.rpartition('/')[2]}_restored"
-    try:
-        assert move_store(tmp_path / "a.sqlite", postgres.create(name), keep=True)["jobs"] == 3
-        with closing(open_database(postgres.url(name))) as database:
-            assert database.rows(select(facts.c.value).where(facts.c.name == SECRET))[0]["value"] == "00ff"
+    with postgres.fresh() as restored:
+        assert move_store(tmp_path / "a.sqlite", restored, keep=True)["jobs"] == 3
+        with closing(open_database(restored)) as database:
+            assert database.rows(select(facts.c.value).where(facts.c.name == LINKS_SECRET))[0]["value"] == "00ff"
             assert [key.name for key in ApiKeyStore(database).all()] == ["ci"]
-    finally:
-        postgres.drop(name)
 
 
 def test_commands_name_the_store_and_not_the_data_folder(run: RunOn, url: str) -> None:

@@ -36,7 +36,7 @@ from router.doctor import (
 from router.doctor.finding import DoctorContext, Finding, Level
 from router.doctor.runtimes import Onnx, Torch
 from router.jobs import open_database
-from router.jobs.retired_store import retire
+from router.jobs.database.retired_store import retire
 from router.jobs.tables import HEAD
 from router.settings import Settings
 

@@ -9,7 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from support.postgresql import Postgres
 from support.server import free_port
 
-from router.errors import is_damaged, is_disk_full, is_outage, is_refusal, is_unwritable, reason
+from router.errors import is_damaged, is_disk_full, is_outage, is_unwritable, reason
+from router.errors.storage import is_refusal
+from router.web.errors import as_http_error
 
 SECRET = "correct-horse"
 
@@ -58,6 +60,7 @@ def test_a_missing_database_is_a_refusal(postgres_url: str) -> None:
 
     assert kinds(error) == {"is_refusal"}
     assert not is_unwritable(error)
+    assert as_http_error(error).code == "store_unavailable"
 
 
 def test_an_ended_session_is_an_outage(postgres_url: str) -> None:

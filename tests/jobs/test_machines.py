@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 
 import pytest
 from support.patience import until
+from support.postgresql import Postgres
 from support.stores import EVERYWHERE, ON_POSTGRESQL, change, instant, rows
 
 from registry import Input
-from router.jobs import ClaimRequest, Database, EngineStore, JobStore
+from router.jobs import ClaimRequest, Database, EngineStore, JobStore, open_database
 from router.runtime import clock
 from router.values import Artifact, EngineState, Job, Lease, Phase, Progress, Status, Task, Usage
 
@@ -150,6 +151,18 @@ def test_a_commit_of_another_process_is_noticed(here: Machine, there: Machine) -
     until(lambda: number() != seen)
 
     assert here.jobs.changes(0)[0] == 1
+
+
+@ON_POSTGRESQL
+def test_a_named_lock_outlasts_the_servers_limit_of_idle_transactions(
+    postgres: Postgres, store_address: str, there: Machine
+) -> None:
+    name = store_address.rpartition("/")[2]
+    postgres.psql(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '2s'")
+    with closing(open_database(store_address)) as database, database.exclusive("a"):
+        time.sleep(3)  # longer than that limit
+        with there.database.exclusive_if_free("a") as is_free:
+            assert not is_free
 
 
 @EVERYWHERE

@@ -15,9 +15,10 @@ from registry import Input
 from router.auth.keys import Scope, new_key, new_text
 from router.errors import BootError, is_unwritable, reason
 from router.jobs import ApiKeyStore, ClaimRequest, Database, EngineStore, JobStore, Ledger, Probe, open_database
-from router.jobs.retired_store import reopen, retire
+from router.jobs.database.retired_store import reopen, retire
+from router.jobs.facts import LINKS_SECRET
 from router.jobs.scheduling_clock import arrival, current
-from router.jobs.store_move import SECRET, move_store
+from router.jobs.store_move import move_store
 from router.jobs.tables import HEAD, attempts, engines, facts, jobs, metadata
 from router.values import Artifact, EngineState, Job, Lease, Outcome, Phase, Progress, Status, Task
 
@@ -38,10 +39,8 @@ BREAKING = {  # a target that refuses the last rows
 @pytest.fixture
 def urls(postgres: Postgres, postgres_url: str) -> Iterator[tuple[str, str]]:
     """Return the addresses of two fresh databases."""
-    name = f"{postgres_url.rpartition('/')[2]}_2"
-    yield postgres_url, postgres.create(name)
-    postgres.start()
-    postgres.drop(name)
+    with postgres.fresh() as another:
+        yield postgres_url, another
 
 
 @pytest.fixture(params=["sqlite to postgresql", "postgresql to sqlite", "postgresql to postgresql"])
@@ -91,9 +90,9 @@ def fill(store: Store) -> None:
             reported = db.execute(select(attempts.c.reported_at)).scalar_one()
             db.execute(update(attempts).values(began=reported - 2.0))
             if isinstance(store, str):
-                db.execute(insert(facts).values(name=SECRET, value="00ff"))
+                db.execute(insert(facts).values(name=LINKS_SECRET, value="00ff"))
             else:
-                store.with_name(SECRET).write_bytes(b"\x00\xff")
+                store.with_name(LINKS_SECRET).write_bytes(b"\x00\xff")
 
 
 def rows(database: Database) -> dict[str, list[dict[str, object]]]:
@@ -176,11 +175,11 @@ def test_the_secret_of_links_is_kept(stores: tuple[Store, Store]) -> None:
     move_store(old, new)
 
     with closing(open_database(new)) as database:
-        known = database.rows(select(facts.c.value).where(facts.c.name == SECRET))
+        known = database.rows(select(facts.c.value).where(facts.c.name == LINKS_SECRET))
     if isinstance(new, str):
         assert [row["value"] for row in known] == ["00ff"]
     else:
-        assert new.with_name(SECRET).read_bytes() == b"\x00\xff"
+        assert new.with_name(LINKS_SECRET).read_bytes() == b"\x00\xff"
         assert known == []
 
 
@@ -296,7 +295,7 @@ def test_an_error_on_the_way_leaves_the_old_store_in_use_and_the_new_one_empty(s
         jobs_of(database).add(job(6))
     with closing(open_database(new)) as database:
         assert {name for name, found in rows(database).items() if found} == set()
-        assert database.rows(select(facts).where(facts.c.name == SECRET)) == []
+        assert database.rows(select(facts).where(facts.c.name == LINKS_SECRET)) == []
 
 
 def test_a_store_without_rows_and_one_that_is_not_there_are_refused(tmp_path: Path, postgres_url: str) -> None:

@@ -64,6 +64,19 @@ def test_the_last_of_two_that_leave_at_once_sees_nobody(two: tuple[SharedPresenc
     assert [presence.is_empty(JOB) for presence in two] == [True, True]
 
 
+def test_a_waiter_that_comes_while_the_last_one_leaves_is_seen(pair: Pair) -> None:
+    class Store(WaiterStore):
+        def leave(self, job_id: str, process: str) -> None:
+            one.enter(job_id)
+            super().leave(job_id, process)
+
+    one, other = SharedPresence(Store(pair[0].database)), SharedPresence(WaiterStore(pair[1].database))
+    one.enter(JOB)
+    one.leave(JOB)
+
+    assert not other.is_empty(JOB)
+
+
 def test_a_waiter_of_a_dead_machine_is_forgotten_and_one_that_renews_is_not(
     pair: Pair, two: tuple[SharedPresence, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.edge import need
-from support.postgresql import Postgres
+from support.postgresql import Postgres, url_on
 
 CONFIGURATION = """
 [databases]
@@ -44,7 +44,7 @@ class PgBouncer(Daemon):
 
     def url(self, database: str) -> str:
         """Return a database's address for SQLAlchemy."""
-        return f"postgresql+psycopg://framegate@127.0.0.1:{self.port}/{database}"
+        return url_on(self.port, database)
 
 
 @pytest.fixture(scope="session")

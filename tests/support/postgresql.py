@@ -4,7 +4,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ class Postgres(Daemon):
 
     def url(self, database: str) -> str:
         """Return a database's address for SQLAlchemy."""
-        return f"postgresql+psycopg://framegate@127.0.0.1:{self.port}/{database}"
+        return url_on(self.port, database)
 
     def create(self, name: str, template: str = "template0") -> str:
         """Create a copy of a database, usually an empty one, and return its address."""
@@ -72,6 +72,17 @@ class Postgres(Daemon):
         """Drop a database, whoever is connected to it."""
         self._execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 
+    @contextmanager
+    def fresh(self, template: str = "template0") -> Iterator[str]:
+        """Yield the address of a new database, dropped after the block."""
+        self.start()  # the test before may have stopped it
+        name = f"test_{uuid.uuid4().hex}"
+        try:
+            yield self.create(name, template)
+        finally:
+            self.start()
+            self.drop(name)
+
     def psql(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute a statement by itself and return its rows."""
         return self._execute(sql.encode(), database)
@@ -81,6 +92,11 @@ class Postgres(Daemon):
         with closing(psycopg.connect(address, autocommit=True)) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+def url_on(port: int, database: str) -> str:
+    """Return the address of a database on a port, for SQLAlchemy."""
+    return f"postgresql+psycopg://framegate@127.0.0.1:{port}/{database}"
 
 
 def binaries() -> Path:
@@ -102,8 +118,5 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
     """Return the address of a fresh database."""
-    postgres.start()  # the test before may have stopped it
-    name = f"test_{uuid.uuid4().hex}"
-    yield postgres.create(name)
-    postgres.start()
-    postgres.drop(name)
+    with postgres.fresh() as url:
+        yield url

@@ -1,6 +1,5 @@
 """Fresh job stores in both kinds of database, and SQL for tests."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,16 +36,12 @@ def store_address(request: pytest.FixtureRequest, tmp_path: Path, new_store: byt
         yield path
         return
     postgres: Postgres = request.getfixturevalue("postgres")
-    postgres.start()  # the test before may have stopped it
-    name = f"test_{uuid.uuid4().hex}"
-    url = postgres.create(name, request.getfixturevalue("postgres_store"))
-    if request.param == "pgbouncer":
-        bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
-        bouncer.start()
-        url = bouncer.url(name)
-    yield url
-    postgres.start()
-    postgres.drop(name)
+    with postgres.fresh(request.getfixturevalue("postgres_store")) as url:
+        if request.param == "pgbouncer":
+            bouncer: PgBouncer = request.getfixturevalue("pgbouncer")
+            bouncer.start()
+            url = bouncer.url(url.rpartition("/")[2])
+        yield url
 
 
 @pytest.fixture

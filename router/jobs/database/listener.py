@@ -52,8 +52,7 @@ class Listener:
 
 def _run(listener: weakref.ref[Listener], engine: Engine, closed: Event) -> None:
     """Listen until the listener is closed or gone."""
-    while not closed.is_set() and (this := listener()) is not None:
-        del this
+    while not closed.is_set() and listener() is not None:
         try:
             with closing(_connect(engine)) as connection:
                 _listen(listener, connection, closed)
@@ -75,18 +74,15 @@ def _connect(engine: Engine) -> Any:
 def _listen(listener: weakref.ref[Listener], connection: Any, closed: Event) -> None:
     connection.execute(f"LISTEN {CHANNEL}")
     known = None
-    while not closed.is_set():
+    while not closed.is_set() and listener() is not None:
         told = list(connection.notifies(timeout=LOOK_SECONDS, stop_after=1))
         newest = known if told else connection.execute(NEWEST).fetchone()
         if told or newest != known:
             known = newest
-            if not _count(listener):
-                return
+            _count(listener)
 
 
-def _count(listener: weakref.ref[Listener]) -> bool:
-    """Count a commit; return False if nobody reads the number any more."""
+def _count(listener: weakref.ref[Listener]) -> None:
     this = listener()
     if this is not None:
         this.count()
-    return this is not None

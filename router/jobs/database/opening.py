@@ -1,5 +1,6 @@
 """Opening a job store by its file or its URL."""
 
+import sqlite3
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +23,8 @@ def open_database(store: Path | str, *, wait: bool = False) -> Database:
 def bare_engine(store: Path | str) -> Engine:
     """Return an engine of a store as it is: nothing is created or migrated."""
     if isinstance(store, Path):
-        return create_engine(f"sqlite:///{store}", poolclass=NullPool)
+        existing = f"{store.absolute().as_uri()}?mode=rw"
+        return create_engine("sqlite://", creator=lambda: sqlite3.connect(existing, uri=True), poolclass=NullPool)
     return create_engine(store, connect_args=_postgresql().CONNECT, poolclass=NullPool)
 
 

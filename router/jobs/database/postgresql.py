@@ -18,7 +18,7 @@ from router.jobs.database.instant import Instant
 from router.jobs.database.listener import CHANNEL, Listener
 from router.jobs.database.outage import REST_SECONDS, Outage
 from router.jobs.database.patient_driver import SILENCE_SECONDS, PatientConnection
-from router.jobs.database.schema import bring_up_to_date, is_usable, unusable
+from router.jobs.database.schema import PROBE, bring_up_to_date, is_usable, unusable
 from router.runtime.store_url import without_secrets
 
 FAMILY = 0x46726D67  # of our advisory locks
@@ -33,16 +33,16 @@ BEGIN = """
 """
 ORDERED, UNORDERED = text(BEGIN.format("pg_advisory_xact_lock(:family, :name), ")), text(BEGIN.format(""))
 LOCK_SECONDS = 15.0  # as in BEGIN
-# A lock by name is held longer, and ends with its connection, which the server looks after.
+# A lock by name is held longer, also against the server's own limit, and ends with its connection, which the server
+# looks after.
 HOLD = """
     SELECT set_config('tcp_keepalives_idle', '5', true), set_config('tcp_keepalives_interval', '2', true),
-        set_config('tcp_keepalives_count', '3', true), {}
+        set_config('tcp_keepalives_count', '3', true), set_config('idle_in_transaction_session_timeout', '0', true), {}
 """
 TRY = text(HOLD.format("pg_try_advisory_xact_lock(:family, :name)"))
 AGAIN_SECONDS = 0.05  # between two tries: a statement that waits cannot be told from a server that is silent
 CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 NOTIFY = text(f"NOTIFY {CHANNEL}")
-WRITE = text("UPDATE alembic_version SET version_num = version_num")  # its one row
 CONNECT = {
     "connect_timeout": 3,
     # a cut link is noticed within seconds, and not after a quarter of an hour
@@ -134,7 +134,7 @@ class PostgresDatabase(Database):
     def problem(self) -> str | None:
         try:
             with self.write(durable=False, ordered=False) as connection:
-                connection.execute(WRITE)
+                connection.execute(text(PROBE))
         except SQLAlchemyError as error:
             return reason(error)
         return None

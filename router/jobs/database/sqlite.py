@@ -16,7 +16,7 @@ from router.errors import may_be_disk_full
 from router.jobs.database.base import Database, Made
 from router.jobs.database.disk_reserve import LOG_SIZE, Reserve
 from router.jobs.database.instant import Instant
-from router.jobs.database.schema import bring_up_to_date, is_usable, unusable
+from router.jobs.database.schema import PROBE, bring_up_to_date, is_usable, unusable
 from router.runtime import clock, locks
 from router.runtime.files import PRIVATE, make_folder, sync_folder
 
@@ -106,7 +106,7 @@ class SqliteDatabase(Database):
         uri = f"{self.path.absolute().as_uri()}?mode=rw"
         try:
             with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)) as db:
-                db.execute("UPDATE alembic_version SET version_num = version_num")  # its one row
+                db.execute(PROBE)
         except sqlite3.Error as error:
             return str(error)
         return None

@@ -43,15 +43,22 @@ class KeyCache:
         return key if key is not None and key.is_of(text) else None
 
     def _refresh(self) -> None:
-        with self._lock:
-            if time.monotonic() - self._looked_at < FRESH_SECONDS:
-                return
-            try:
-                self._read()
-            except SQLAlchemyError as error:
-                if not (self._is_read and is_outage(error)):
-                    raise
-            self._looked_at = time.monotonic()
+        # who knows keys waits for no look of another thread: at a silent store it lasts for seconds
+        if not self._lock.acquire(blocking=not self._is_read):
+            return
+        try:
+            if time.monotonic() - self._looked_at >= FRESH_SECONDS:
+                self._look()
+        finally:
+            self._lock.release()
+
+    def _look(self) -> None:
+        try:
+            self._read()
+        except SQLAlchemyError as error:
+            if not (self._is_read and is_outage(error)):
+                raise
+        self._looked_at = time.monotonic()
 
     def _read(self) -> None:
         version = self._store.version()

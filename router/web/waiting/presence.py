@@ -118,19 +118,24 @@ class SharedPresence(Presence):
         with self._lock:
             is_first = self._begins(job_id)
         if is_first:
-            try:
-                self._store.enter(job_id, self._process)
-            except SQLAlchemyError as error:
-                log.warning("other machines do not know yet that a client waits for job %s: %s", job_id, reason(error))
+            self._tell(job_id)
 
     def leave(self, job_id: str) -> None:
         with self._lock:
             is_last = self._ends(job_id)
         if is_last:
-            try:
-                self._store.leave(job_id, self._process)
-            except SQLAlchemyError as error:
-                log.warning("other machines do not know yet that no client waits for job %s: %s", job_id, reason(error))
+            self._tell(job_id)
+
+    def _tell(self, job_id: str) -> None:
+        """Write or delete the row, until it is right."""
+        # the lock is not held: a waiter may come while the row of the last one is deleted
+        told = None
+        try:
+            while told != (is_here := self.is_here(job_id)):
+                (self._store.enter if is_here else self._store.leave)(job_id, self._process)
+                told = is_here
+        except SQLAlchemyError as error:
+            log.warning("other machines do not know yet whether a client waits for job %s: %s", job_id, reason(error))
 
     def is_empty(self, job_id: str) -> bool:
         return not self.is_here(job_id) and not self._store.has_others(job_id, self._process)

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, delete, insert, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError
-from router.jobs.database import Database, bare_engine
+from router.jobs.database.base import Database
+from router.jobs.database.opening import bare_engine
 from router.jobs.database.schema import known_facts, unusable
 from router.jobs.tables import MOVED, facts
 from router.runtime.store_url import store_name
