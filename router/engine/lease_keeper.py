@@ -17,6 +17,7 @@ from router.values import EngineState, Lease, Status
 
 HARD_STOP_SECONDS = 6.0
 GAP_SECONDS = 5.0  # longer gaps between two checks do not count: the machine may have slept
+LOOK_SECONDS = 1.0  # a lost job runs again within this after its lease
 GRACE_ROUNDS = 2  # without expiry after a sleep or an outage: all engines go on at once, with expired leases
 log = logging.getLogger(__name__)
 
@@ -87,15 +88,9 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         while not self.stopping:
-            with log_and_go_on("the keeper of the lease", rest=0):
-                try:
-                    self._keep()
-                except SQLAlchemyError as error:
-                    if is_outage(error):
-                        self._grace = GRACE_ROUNDS
-                    raise
+            self._safely(self._keep)
             self._rounds += 1
-            self._sleep()
+            self._rest()
         with log_and_go_on("the keeper of the lease, while it gave that back", rest=0):
             with self._lock:
                 self._give_back()
@@ -104,12 +99,37 @@ class LeaseKeeper:
             log.warning("the backend did not stop within %.0f s: ending the process", HARD_STOP_SECONDS)
             os._exit(0)
 
-    def _sleep(self) -> None:
+    def _safely(self, do: Callable[[], None]) -> None:
+        with log_and_go_on("the keeper of the lease", rest=0):
+            try:
+                do()
+            except SQLAlchemyError as error:
+                if is_outage(error):
+                    self._grace = GRACE_ROUNDS
+                raise
+
+    def _rest(self) -> None:
+        """Wait for the next round, and look for lost jobs every `LOOK_SECONDS`."""
+        left = self._seconds
+        while left > 0 and self._sleep(min(left, LOOK_SECONDS)):
+            left -= LOOK_SECONDS
+            if left > 0 and not self._grace:
+                self._safely(self._take_back)
+
+    def _sleep(self, seconds: float) -> bool:
+        """Return whether the time has passed, and not much more."""
         before = self._now()
         with suppress(Empty):
-            self._wake.get(timeout=self._seconds)
-        if self._now() - before > self._seconds + GAP_SECONDS:
+            self._wake.get(timeout=seconds)
+            return False
+        is_late = self._now() - before > seconds + GAP_SECONDS
+        if is_late:
             self._grace = GRACE_ROUNDS
+        return not is_late
+
+    def _take_back(self) -> None:
+        for job in self._jobs.expire():
+            self._plugins.announce(job)
 
     def _keep(self) -> None:
         with self._lock:
@@ -119,8 +139,7 @@ class LeaseKeeper:
         if self._grace:
             self._grace -= 1
         else:
-            for job in self._jobs.expire():
-                self._plugins.announce(job)
+            self._take_back()
         self._engines.heartbeat(self._state())
         self._jobs.prune()
 

@@ -74,11 +74,13 @@ class ContractProcess:
         process = self._process
         assert process is not None
         ended = os.pidfd_open(process.pid)  # a child of the backend may keep the pipe open
+        ready = select.poll()  # `select.select` takes no descriptor above 1023
+        for each in (self._answers, ended):
+            ready.register(each, select.POLLIN)
         received = b""
         try:
             while not received.endswith(b"\n"):
-                ready, _, _ = select.select([self._answers, ended], [], [])
-                if self._answers not in ready or not (data := os.read(self._answers, 65536)):
+                if self._answers not in dict(ready.poll()) or not (data := os.read(self._answers, 65536)):
                     raise BootError(f"the backend ended its process, {self._forget(process)}")
                 received += data
         finally:

@@ -149,7 +149,7 @@ def test_after_a_sleep_of_the_machine_other_engines_have_time_to_renew_their_lea
     time.sleep(2 * system.settings.lease_seconds)
     instants = iter([0.0, 3600.0])
     keeper = LeaseKeeper(system, lambda: EngineState("k", "cpu", 1, (), (), None), now=lambda: next(instants))
-    keeper._sleep()
+    keeper._rest()
     found = []
     for _ in range(3):
         keeper._keep()
