@@ -41,7 +41,6 @@ HEADS = (
 RUNNING = text("SELECT engine, model FROM jobs WHERE status = 'in_progress'")
 # what a draining engine has loaded keeps no other from loading it: its jobs would wait for as long as it drains
 RESIDENT = text("SELECT id, resident FROM engines WHERE boot = :boot AND seen > :since AND NOT draining")
-DRAINING = text("SELECT draining FROM engines WHERE id = :engine")
 
 
 def take_next(
@@ -58,11 +57,6 @@ def take_next(
     waiting = {"models": models, "key_running": policy.key_running, "held_back": json.dumps(list(held_back))}
     heads = [QueuedJob(*row) for row in db.execute(HEADS, waiting)]
     return choose(heads, request.switch, policy.overtake_seconds).seq if heads else None
-
-
-def is_draining(db: Connection, engine: str) -> bool:
-    """Return whether an engine may claim no more jobs, not even a certain one."""
-    return bool(db.scalar(DRAINING, {"engine": engine}))
 
 
 def _at_engine_limit(db: Connection, engine: str, request: ClaimRequest, seen_since: Instant) -> set[str]:

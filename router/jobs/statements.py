@@ -11,6 +11,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -63,6 +64,8 @@ THIS_LOST = and_(  # its lease is as it was found
     jobs.c.attempt == param("attempt"),
     jobs.c.lease_until == param("until"),
 )
+# of an engine that drains nothing is claimed, not even a certain job
+CLAIMS = ~exists().where(engines.c.id == param("engine"), engines.c.draining)
 WAITING = and_(jobs.c.status == Status.QUEUED, jobs.c.model.in_(bindparam("_models", expanding=True)))
 UNUSED = dump(Usage())
 FAILED: dict[str, Any] = {
@@ -115,7 +118,7 @@ KEEP_KEY = KEPT.on_conflict_do_update(
 )
 PRUNE_KEYS = delete(keys).where(keys.c.created_at <= param("since"))
 
-ANY = select(jobs.c.seq).where(WAITING).limit(1)
+ANY = select(jobs.c.seq).where(WAITING, CLAIMS).limit(1)
 UNESTIMATED = and_(jobs.c.status == Status.QUEUED, jobs.c.estimate.is_(None))
 FIND_UNESTIMATED = select(jobs).where(UNESTIMATED)
 ESTIMATE = (
@@ -123,8 +126,8 @@ ESTIMATE = (
     .where(UNESTIMATED, jobs.c.id == param("job"))
     .values(estimate=param("estimate"), due_at=jobs.c.arrived_at + param("allowance"))
 )
-CLAIM = _change(and_(jobs.c.seq == param("seq"), jobs.c.status == Status.QUEUED), **CLAIMED)
-CLAIM_ONE = _change(and_(WAITING, jobs.c.id == param("job")), **CLAIMED)
+CLAIM = _change(and_(jobs.c.seq == param("seq"), jobs.c.status == Status.QUEUED, CLAIMS), **CLAIMED)
+CLAIM_ONE = _change(and_(WAITING, CLAIMS, jobs.c.id == param("job")), **CLAIMED)
 HOLDS = select(jobs.c.seq).where(HELD)
 RENEW = update(jobs).where(HELD).values(lease_until=param("until"), lease_boot=param("boot")).returning(jobs.c.seq)
 REPORT = update(jobs).where(HELD).values(version=NEXT, progress=param("progress")).returning(jobs.c.version)

@@ -49,13 +49,11 @@ class WorkQueue:
         """
         wanted = {"_models": list(request.models)}
         with self._db.read() as db:  # mostly nothing: look before taking the write lock
-            if db.scalar(sql.ANY, wanted) is None or claims.is_draining(db, engine):
+            if db.scalar(sql.ANY, {**wanted, "_engine": engine}) is None:
                 return None
             held_back = self._budgets.held_back(db) if only is None else ()
         # after a power cut no engine holds it, whatever the row says; one of another machine than the store's does
         with self._db.write(durable=self._db.is_shared, announced=False) as db:
-            if claims.is_draining(db, engine):  # since that look
-                return None
             this = self._db.instant(db)
             lease = {"_engine": engine, **self._term(this)}
             if only is not None:

@@ -7,9 +7,8 @@ from typing import Any
 from zlib import crc32
 
 import psycopg
-from psycopg.adapt import Dumper
-from sqlalchemy import Connection, Engine, ExceptionContext, Table, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Connection, Table, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from router.errors import is_outage, reason
@@ -18,20 +17,17 @@ from router.jobs.database.instant import Instant
 from router.jobs.database.listener import CHANNEL, Listener
 from router.jobs.database.outage import REST_SECONDS, Outage
 from router.jobs.database.patient_driver import SILENCE_SECONDS, PatientConnection
+from router.jobs.database.postgres_engine import open_engine
 from router.jobs.database.schema import PROBE, bring_up_to_date, is_usable, unusable
 from router.runtime.store_url import without_secrets
 
 FAMILY = 0x46726D67  # of our advisory locks
-WRITES, NO_ORDER = "writes", ""  # the lock of ordered writes
 # An ordered write begins with the lock that all of them take: what BEGIN IMMEDIATE is in SQLite. A holder that stands
 # still, or whose machine is gone, loses its session after 10 seconds, and with it the lock. Its statements have their
 # indexes; by the statistics of a table that has just grown they would read all of it.
-BEGIN = """
-    SELECT set_config('synchronous_commit', :synchronous, true), set_config('lock_timeout', '15s', true),
-        set_config('idle_in_transaction_session_timeout', '10s', true), set_config('enable_seqscan', 'off', true),
-        set_config('enable_hashjoin', 'off', true), {}extract(epoch FROM clock_timestamp())::float8
-"""
-ORDERED, UNORDERED = text(BEGIN.format("pg_advisory_xact_lock(:family, :name), ")), text(BEGIN.format(""))
+BEGIN = """BEGIN; SELECT set_config('synchronous_commit', '{}', true), set_config('lock_timeout', '15s', true),
+    set_config('idle_in_transaction_session_timeout', '10s', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), {}extract(epoch FROM clock_timestamp())::float8"""
 LOCK_SECONDS = 15.0  # as in BEGIN
 # A lock by name is held longer, also against the server's own limit, and ends with its connection, which the server
 # looks after.
@@ -42,18 +38,14 @@ HOLD = """
 TRY = text(HOLD.format("pg_try_advisory_xact_lock(:family, :name)"))
 AGAIN_SECONDS = 0.05  # between two tries: a statement that waits cannot be told from a server that is silent
 CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
-NOTIFY = text(f"NOTIFY {CHANNEL}")
-CONNECT = {
-    "connect_timeout": 3,
-    # a cut link is noticed within seconds, and not after a quarter of an hour
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 8000,
-    "client_encoding": "utf8",
-    "application_name": "framegate",
-    "prepare_threshold": None,  # PgBouncer gives each transaction another session
-}
+COMMIT = f"NOTIFY {CHANNEL}; COMMIT"
+
+
+def _lock(name: str) -> dict[str, int]:
+    return {"family": FAMILY, "name": crc32(name.encode()) - 2**31}
+
+
+WRITES = "pg_advisory_xact_lock({family}, {name}), ".format(**_lock("writes"))  # the lock of ordered writes
 
 
 class PostgresDatabase(Database):
@@ -65,7 +57,7 @@ class PostgresDatabase(Database):
         url = make_url(store)
         name = without_secrets(store)
         self._outage = Outage(name)
-        super().__init__(name, _open(url, self._outage))
+        super().__init__(name, open_engine(url, self._outage))
         self._listener = Listener(self._engine)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -83,11 +75,11 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def write(self, *, durable: bool = True, ordered: bool = True, announced: bool = True) -> Iterator[Connection]:
-        options = {"synchronous": "on" if durable else "off"}
-        with self._engine.begin() as connection:
-            begin, lock = (ORDERED, _lock(WRITES)) if ordered else (UNORDERED, {})
+        # in as few round trips as can be: with BEGIN and COMMIT of the driver's own there are two more, under the lock
+        begin = BEGIN.format("on" if durable else "off", WRITES if ordered else "")
+        with self.read() as connection, connection.begin():
             with _unhurried(connection, SILENCE_SECONDS + LOCK_SECONDS):
-                *_, at = connection.execute(begin, {**options, **lock}).one()
+                *_, at = connection.exec_driver_sql(begin).one()
             info = connection.info  # of the pooled connection
             info["begun"] = at, time.monotonic()
             try:
@@ -95,7 +87,7 @@ class PostgresDatabase(Database):
             finally:
                 info.pop("begun", None)  # a lost connection has none
             if durable and announced:
-                connection.execute(NOTIFY)
+                connection.exec_driver_sql(COMMIT)
         self._outage.end()
 
     def load(self, connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
@@ -160,10 +152,6 @@ class PostgresDatabase(Database):
         super().close()
 
 
-def _lock(name: str) -> dict[str, int]:
-    return {"family": FAMILY, "name": crc32(name.encode()) - 2**31}
-
-
 def _is_taken(connection: Connection, name: str) -> bool:
     *_, is_held = connection.execute(TRY, _lock(name)).one()
     return bool(is_held)
@@ -179,32 +167,3 @@ def _unhurried(connection: Connection, silence: float = float("inf")) -> Iterato
         yield
     finally:
         driver.silence = SILENCE_SECONDS
-
-
-class _Text(Dumper):
-    """Sends a string without NUL, which PostgreSQL's text cannot hold."""
-
-    # a prompt may have one, and what a caller asks for
-    def dump(self, text: str) -> bytes:
-        return text.replace("\0", "\ufffd").encode()
-
-
-def _open(url: URL, outage: Outage) -> Engine:
-    engine = create_engine(url, connect_args=CONNECT, pool_size=5, max_overflow=10, pool_timeout=15, pool_pre_ping=True)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, record: object) -> None:
-        connection.adapters.register_dumper(str, _Text)
-
-    @event.listens_for(engine, "do_connect")
-    def connect(dialect: object, record: object, words: Any, options: Any) -> PatientConnection:
-        return outage.connect(lambda: PatientConnection.connect(*words, **options), psycopg.OperationalError)
-
-    @event.listens_for(engine, "handle_error")
-    def note(context: ExceptionContext) -> None:
-        error = context.original_exception
-        # a ping may find connections that the server has closed, of which the next is a good one
-        if isinstance(error, Exception) and is_outage(error) and not context.is_pre_ping:
-            outage.begin(error)
-
-    return engine
