@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from bench.figures.waiting import MODELS, ask
-from bench.tools.claimers import Where, by_one_lock, by_row_locks, by_store, rate
+from bench.tools.claimers import Where, by_one_lock, by_row_locks, by_store, rate, with_ends
 from bench.tools.filling import ENGINE, MODEL, OWNER, filled, job, store_of
 from bench.tools.postgresql import postgresql
 from bench.tools.server import scratch_folder, serve, serve_web
@@ -40,7 +40,7 @@ def measure() -> Figure:
             (*_starts(stores), *_claims(stores), *_locks(stores), *_waiters(server, stores), *_sizes(stores)),
             (
                 f"{STARTS} jobs on each store, one after the other, for an engine that waits",
-                f"{ENGINES} engine processes claim and finish {CLAIMED:,} jobs; medians of {ROUNDS} rounds in turns",
+                f"{ENGINES} engine processes claim {CLAIMED:,} jobs, or claim and finish them; medians of {ROUNDS} rounds in turns",
                 f"{WAITING:,} synchronous requests on {MACHINES} web halves with a folder each; PostgreSQL counts its "
                 f"transactions for {SECONDS:.0f} s, a tick is {TICK_SECONDS * 1000:.0f} ms",
                 f"{FINISHED:,} finished jobs, and none; medians of {EACH} looks in turns",
@@ -90,9 +90,10 @@ def _start(store: JobStore) -> tuple[float, float]:
 
 
 def _claims(stores: _Stores) -> Iterator[Row]:
-    rates = _rounds({kind: lambda kind=kind: _rate(by_store, stores.new(kind)) for kind in BOTH})
-    yield Row(f"PostgreSQL, {ENGINES} engines, jobs claimed and finished", rates["PostgreSQL"], "/s", least=100)
-    yield Row(f"SQLite, {ENGINES} engines, jobs claimed and finished", rates["SQLite"], "/s")
+    for way, what, least in ((by_store, "claims", 100), (with_ends, "jobs claimed and finished", None)):
+        calls = {kind: lambda way=way, kind=kind: _rate(way, stores.new(kind)) for kind in BOTH}
+        for kind, found in _rounds(calls).items():
+            yield Row(f"{kind}, {ENGINES} engines, {what}", found, "/s", least=least if kind == BOTH[0] else None)
 
 
 def _locks(stores: _Stores) -> Iterator[Row]:

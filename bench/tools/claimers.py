@@ -44,6 +44,14 @@ def rate(claim: Callable[[Where, str], Iterator[None]], where: Where, engines: i
 
 
 def by_store(where: Where, engine: str) -> Iterator[None]:
+    """Claim jobs as an engine does."""
+    store = store_of(open_database(where))
+    yield
+    while store.claim(engine, ClaimRequest([MODEL])):
+        yield
+
+
+def with_ends(where: Where, engine: str) -> Iterator[None]:
     """Claim and finish jobs as an engine does."""
     store = store_of(open_database(where))
     yield
