@@ -40,7 +40,8 @@ def measure() -> Figure:
             (*_starts(stores), *_claims(stores), *_locks(stores), *_waiters(server, stores), *_sizes(stores)),
             (
                 f"{STARTS} jobs on each store, one after the other, for an engine that waits",
-                f"{ENGINES} engine processes claim {CLAIMED:,} jobs, or claim and finish them; medians of {ROUNDS} rounds in turns",
+                f"{ENGINES} engine processes claim {CLAIMED:,} jobs, or claim and finish them; medians of {ROUNDS} "
+                "rounds in turns",
                 f"{WAITING:,} synchronous requests on {MACHINES} web halves with a folder each; PostgreSQL counts its "
                 f"transactions for {SECONDS:.0f} s, a tick is {TICK_SECONDS * 1000:.0f} ms",
                 f"{FINISHED:,} finished jobs, and none; medians of {EACH} looks in turns",
