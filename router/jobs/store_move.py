@@ -21,7 +21,8 @@ def move_store(source: Path | str, target: Path | str, *, keep: bool = False) ->
     """Move a store to an empty one; return the numbers of rows by table.
 
     With `keep` it is only copied. Else nothing is accepted into the source once the copy begins. After an error the
-    source is in use as before, and the target empty. Raises `BootError`.
+    source is in use as before, and the target empty; or whole, if the answer to the last commit was lost. Raises
+    `BootError`.
     """
     old = open_if_there(source)
     if old is None:

@@ -25,7 +25,7 @@ def bare_engine(store: Path | str) -> Engine:
     if isinstance(store, Path):
         existing = f"{store.absolute().as_uri()}?mode=rw"
         return create_engine("sqlite://", creator=lambda: sqlite3.connect(existing, uri=True), poolclass=NullPool)
-    return create_engine(store, connect_args=_postgresql().CONNECT, poolclass=NullPool)
+    return _postgresql().bare_engine(store)  # type: ignore[no-any-return]
 
 
 def _shared(store: str, wait: bool) -> Database:

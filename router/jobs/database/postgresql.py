@@ -7,7 +7,7 @@ from typing import Any
 from zlib import crc32
 
 import psycopg
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -17,7 +17,7 @@ from router.jobs.database.instant import Instant
 from router.jobs.database.listener import CHANNEL, Listener
 from router.jobs.database.outage import REST_SECONDS, Outage
 from router.jobs.database.patient_driver import SILENCE_SECONDS, PatientConnection
-from router.jobs.database.postgres_engine import open_engine
+from router.jobs.database.postgres_engine import CONNECT, open_engine
 from router.jobs.database.schema import PROBE, bring_up_to_date, is_usable, unusable
 from router.runtime.store_url import without_secrets
 
@@ -150,6 +150,11 @@ class PostgresDatabase(Database):
     def close(self) -> None:
         self._listener.close()
         super().close()
+
+
+def bare_engine(store: str) -> Engine:
+    """Return an engine without a pool; a store stays as it is."""
+    return create_engine(store, connect_args=CONNECT, poolclass=NullPool)
 
 
 def _is_taken(connection: Connection, name: str) -> bool:

@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, inspect, text
+from sqlalchemy import Connection, delete, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError
 from router.jobs.database.base import Database
 from router.jobs.database.opening import bare_engine
 from router.jobs.database.schema import known_facts, unusable
-from router.jobs.tables import MOVED, facts
+from router.jobs.tables import MOVED, facts, metadata
 from router.runtime.store_url import store_name
 
+OURS = (*metadata.tables, "alembic_version")
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 # The code of a read-only transaction: what is answered to a caller is then the same as on a standby server.
 FUNCTION = """
@@ -51,19 +52,17 @@ def reopen(store: Path | str) -> None:
 
 
 def _removals(db: Connection) -> Iterator[str]:
-    names = inspect(db).get_table_names()
     if db.dialect.name == "postgresql":
-        yield from (f"DROP TRIGGER IF EXISTS framegate_moved ON {name}" for name in names)
+        yield from (f"DROP TRIGGER IF EXISTS framegate_moved ON {name}" for name in OURS)
     else:
-        yield from (f"DROP TRIGGER IF EXISTS framegate_moved_{name}_{event}" for name in names for event in EVENTS)
+        yield from (f"DROP TRIGGER IF EXISTS framegate_moved_{name}_{event}" for name in OURS for event in EVENTS)
 
 
 def _guards(db: Connection, target: str) -> Iterator[str]:
-    """Yield the statements that guard every table."""
-    names = inspect(db).get_table_names()
+    """Yield the statements that guard every table of the store."""
     if db.dialect.name == "postgresql":
         yield FUNCTION
-        yield from (ON_TABLE.format(name) for name in names)
+        yield from (ON_TABLE.format(name) for name in OURS)
     else:
         message = f"the store was moved to {target}".replace("'", "''").replace(":", "\\:")
-        yield from (ON_ROW.format(name, event, message) for name in names for event in EVENTS)
+        yield from (ON_ROW.format(name, event, message) for name in OURS for event in EVENTS)
