@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.accounts import book
 from support.postgresql import Postgres
-from support.stores import EVERYWHERE, change, rows
+from support.stores import change, rows
 
 from registry import Input
 from router.accounting.budgets import Budget, Budgets
@@ -62,7 +62,6 @@ def job(number: int = 1, prompt: str = "a", **more: Any) -> Job:
     return Job(f"{number:032x}", **values)
 
 
-@EVERYWHERE
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_any_prompt_comes_back_and_is_found_by_itself(store: JobStore, text: str) -> None:
     store.add(job(1, text))
@@ -82,7 +81,6 @@ def test_a_word_is_no_pattern(store: JobStore, word: str) -> None:
     assert [each.id for each in found or ()] == [job(2).id]
 
 
-@EVERYWHERE
 @pytest.mark.parametrize("name", ["\0", "a\0", "a\0b", "👩‍🚀", "x" * 5000, "' OR 1=1 --", "%"])
 def test_any_name_may_be_asked_for(store: JobStore, database: Database, name: str) -> None:
     store.add(job(1))
@@ -128,7 +126,6 @@ def test_texts_of_plugins_come_back_from_columns_of_json(store: JobStore) -> Non
     assert (failed.cause or "").startswith("a")
 
 
-@EVERYWHERE
 def test_the_largest_numbers_come_back(store: JobStore) -> None:
     most = 2**63 - 1
     task = replace(TASK, seed=most, width=2**31, height=2**31, num_frames=2**31)
@@ -138,7 +135,6 @@ def test_the_largest_numbers_come_back(store: JobStore) -> None:
     assert (added.task, added.revision) == (task, most)
 
 
-@EVERYWHERE
 def test_a_page_starts_at_the_last_number(store: JobStore, database: Database) -> None:
     store.add(job(1))
     change(database, "UPDATE jobs SET seq = :last", last=LAST - 1)
@@ -148,7 +144,6 @@ def test_a_page_starts_at_the_last_number(store: JobStore, database: Database) -
     assert store.page("me", after=job(1).id, limit=1, newest_first=False) == ()
 
 
-@EVERYWHERE
 def test_sums_above_32_bits_are_plain_numbers(store: JobStore, database: Database) -> None:
     used = Usage(1.5, 2**31, 2**31, 2**62)
     for number in range(2):
