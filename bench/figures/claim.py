@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.tools.filling import claim_seconds
 from bench.tools.server import scratch_folder
 from bench.tools.table import Figure, Row, quantile
 from router.jobs import ClaimRequest, JobStore, open_database
@@ -46,7 +47,7 @@ def measure() -> Figure:
         taken: dict[Filling, list[float]] = {filling: [] for filling in stores}
         for _ in range(CLAIMS):  # alternately: other load on the machine affects all alike
             for filling, store in stores.items():
-                taken[filling].append(_claim(store))
+                taken[filling].append(claim_seconds(store, ENGINE, MODEL))
     medians = {filling: quantile(seconds, 0.5) for filling, seconds in taken.items()}
     return Figure(
         "claim",
@@ -58,15 +59,6 @@ def measure() -> Figure:
         ),
         (f"{CLAIMS} claims each, the job given back after each",),
     )
-
-
-def _claim(store: JobStore) -> float:
-    started = time.perf_counter()
-    claimed = store.claim(ENGINE, ClaimRequest([MODEL]))
-    seconds = time.perf_counter() - started
-    assert claimed is not None
-    store.release(claimed[0])
-    return seconds
 
 
 def _store(folder: Path, filling: Filling) -> JobStore:

@@ -12,11 +12,11 @@ from typing import Any
 
 from bench.figures.waiting import MODELS, ask
 from bench.tools.claimers import Where, by_one_lock, by_row_locks, by_store, rate, with_ends
-from bench.tools.filling import ENGINE, MODEL, OWNER, filled, job, store_of
+from bench.tools.filling import ENGINE, MODEL, OWNER, claim_seconds, filled, job, store_of
 from bench.tools.postgresql import postgresql
 from bench.tools.server import scratch_folder, serve, serve_web
 from bench.tools.table import Figure, Row, quantile, spread
-from router.jobs import ClaimRequest, JobStore, open_database
+from router.jobs import JobStore, open_database
 from router.jobs.job_filter import ALL_JOBS, JobFilter
 from router.values import Status
 from router.web.waiting.waiters import TICK_SECONDS
@@ -181,15 +181,6 @@ def _sizes(stores: _Stores) -> Iterator[Row]:
             yield Row(f"{kind}, {what}, median", after * 1000, "ms")
 
 
-def _claim(store: JobStore) -> float:
-    started = time.perf_counter()
-    claimed = store.claim(ENGINE, ClaimRequest([MODEL]))
-    seconds = time.perf_counter() - started
-    assert claimed is not None
-    store.release(claimed[0])
-    return seconds
-
-
 def _page(store: JobStore, shown: JobFilter) -> float:
     started = time.perf_counter()
     store.page(OWNER, after=None, limit=PAGE, newest_first=True, shown=shown)
@@ -201,7 +192,7 @@ def _none(store: JobStore) -> float:
 
 
 LOOKS: Mapping[str, Callable[[JobStore], float]] = {
-    "a claim": _claim,
+    "a claim": partial(claim_seconds, engine=ENGINE, model=MODEL),
     "a page": partial(_page, shown=ALL_JOBS),
     "a page of completed jobs": partial(_page, shown=JobFilter(statuses=frozenset({Status.COMPLETED}))),
     "a page of a model": partial(_page, shown=JobFilter(models=frozenset({MODEL}))),

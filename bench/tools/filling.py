@@ -43,6 +43,16 @@ def filled(where: Path | str, *, finished: int = 0, queued: int = 0) -> JobStore
     return store
 
 
+def claim_seconds(store: JobStore, engine: str, model: str) -> float:
+    """Return the seconds of a claim; the job goes back to the queue."""
+    started = time.perf_counter()
+    claimed = store.claim(engine, ClaimRequest([model]))
+    seconds = time.perf_counter() - started
+    assert claimed is not None
+    store.release(claimed[0])
+    return seconds
+
+
 def job(job_id: str) -> Job:
     task = Task("a red ball rolls to the right", "", 64, 64, 17, 8, 8, 4.0, None, 3.0, 7, frozenset())
     return Job(id=job_id, owner=OWNER, model=MODEL, task=task, created_at=time.time(), estimate=1.0)

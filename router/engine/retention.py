@@ -75,8 +75,9 @@ class Retention:
         most = self._settings.keep_bytes.of(shutil.disk_usage(self._settings.data).total)
         usage = self._artifacts.usage()
         excess = sum(use.size for use in usage.values()) - most
-        is_elsewhere = self._is_shared and excess > 0
-        elsewhere = _without_file(self._archive.outputs_before(self._now()), usage) if is_elsewhere else ()
+        if excess <= 0:
+            return 0
+        elsewhere = _without_file(self._archive.outputs_before(self._now()), usage) if self._is_shared else ()
         count = 0
         for job_id, use in sorted(usage.items(), key=lambda item: item[1].read_at):
             if excess <= 0 or self._now() - use.read_at < READ_SECONDS:

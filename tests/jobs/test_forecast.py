@@ -1,15 +1,13 @@
 """The forecast of the queue: a simulation by the policy, checked against real claims."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
+from support.stores import statements
 
 from registry import Input
 from router.jobs import ClaimRequest, Database, EngineStore, JobStore
@@ -183,28 +181,12 @@ def test_a_load_leaves_the_models_of_a_heartbeat_in_its_midst(database: Database
     assert getattr(store.get(job, "me"), "remaining", 0) == 6.0 + 50.0 + 10.0  # a is loaded still
 
 
-@contextmanager
-def simulations() -> Iterator[list[str]]:
-    """Collect the reads of the whole queue while the block runs."""
-    read: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if statement == QUEUE.text:
-            read.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield read
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
 def test_a_long_queue_is_simulated_once_a_second_whatever_changes(database: Database) -> None:
     store, times = opened(database), [100.0]
     forecasts = QueueForecasts(BOUND, lambda: times[-1])
     add(store, *[1.0] * 101)
     seen = []
-    with database.read() as db, simulations() as made:
+    with database.read() as db, statements(QUEUE.text) as made:
         for now in (100.0, 100.5, 100.9, 101.0, 101.5):
             times.append(now)
             add(store, 1.0)
@@ -218,7 +200,7 @@ def test_a_long_queue_that_is_held_back_is_read_once_a_second_too(database: Data
     store = opened(database)
     forecasts = QueueForecasts(BOUND, lambda: 100.0, lambda db: dict.fromkeys(range(1, 102), "its budget is spent"))
     add(store, *[1.0] * 101)
-    with database.read() as db, simulations() as made:
+    with database.read() as db, statements(QUEUE.text) as made:
         forecasts.read(db, database.instant(db).before(30))
         add(store, 1.0)
         made.clear()
@@ -228,7 +210,7 @@ def test_a_long_queue_that_is_held_back_is_read_once_a_second_too(database: Data
 def test_a_short_queue_is_simulated_after_each_change_and_else_once(database: Database) -> None:
     store = opened(database)
     forecasts = QueueForecasts(BOUND, lambda: 100.0)
-    with database.read() as db, simulations() as made:
+    with database.read() as db, statements(QUEUE.text) as made:
         for count in range(1, 4):
             add(store, 1.0)
             made.clear()
@@ -240,7 +222,7 @@ def test_callers_at_once_wait_for_one_simulation(database: Database) -> None:
     store = opened(database)
     jobs = add(store, *[2.0] * 50)
     fresh = opened(database)
-    with simulations() as made, ThreadPoolExecutor(8) as pool:
+    with statements(QUEUE.text) as made, ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda job: fresh.get(job, "me"), jobs))
 
     assert len(made) == 1

@@ -83,12 +83,12 @@ def instant(database: Database) -> Instant:
 
 
 @contextmanager
-def statements() -> Iterator[list[str]]:
-    """Collect the statements of all stores while the block runs."""
+def statements(only: str | None = None) -> Iterator[list[str]]:
+    """Collect the statements of all stores, or those like `only`, in the block."""
     asked: list[str] = []
 
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if not statement.lstrip().startswith(NOT_COUNTED):
+        if statement == only if only is not None else not statement.lstrip().startswith(NOT_COUNTED):
             asked.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)

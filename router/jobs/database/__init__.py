@@ -1,6 +1,6 @@
 """The database of a job store: an SQLite file, or PostgreSQL for many machines."""
 
-from router.jobs.database.base import Database
+from router.jobs.database.database import Database
 from router.jobs.database.instant import Instant
 from router.jobs.database.opening import bare_engine, open_database, open_if_there
 from router.jobs.database.schema import upgrade

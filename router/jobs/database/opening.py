@@ -7,7 +7,7 @@ from types import ModuleType
 from sqlalchemy import Engine, NullPool, create_engine
 
 from router.errors import BootError
-from router.jobs.database.base import Database
+from router.jobs.database.database import Database
 from router.jobs.database.sqlite import SqliteDatabase
 
 

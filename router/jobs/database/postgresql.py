@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from router.errors import is_outage, reason
-from router.jobs.database.base import Database
+from router.jobs.database.database import Database
 from router.jobs.database.instant import Instant
 from router.jobs.database.listener import CHANNEL, Listener
 from router.jobs.database.outage import REST_SECONDS, Outage

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import BootError
-from router.jobs.database.base import Database
+from router.jobs.database.database import Database
 from router.jobs.database.opening import bare_engine
 from router.jobs.database.schema import known_facts, unusable
 from router.jobs.tables import MOVED, facts, metadata

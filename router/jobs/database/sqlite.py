@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from router.errors import may_be_disk_full
-from router.jobs.database.base import Database, Made
+from router.jobs.database.database import Database, Made
 from router.jobs.database.disk_reserve import LOG_SIZE, Reserve
 from router.jobs.database.instant import Instant
 from router.jobs.database.schema import PROBE, bring_up_to_date, is_usable, unusable
